@@ -25,7 +25,7 @@
 // The gradient is the same operator with the transposed table, in which rows have different numbers of entries. A gather needs the same number for all lanes, so these lines are summed number by number.
 
 // %%
-//| after 16
+//| after 16 76
 //| export kernels/resampling_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"
@@ -41,7 +41,6 @@
 //| export kernels/reading.cpp
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -61,7 +60,9 @@
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
+#include <algorithm>
 #include "tinytorch/kernels/resampling_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <array>
@@ -375,33 +376,36 @@ TEST_CASE("resample: a number that is not finite stays where it is used") {
 // %% [markdown]
 // ## Reading at places that are not whole
 //
-// `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, and then a channel is four gathers for each vector of results. A pixel outside counts as zero, whatever its weight: its index is -1, and a mask leaves its lane out. With few channels the finding is most of the work, so places are found a vector at a time, too.
+// `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, for a vector of places at a time. What was found stays in registers, and then a channel is four gathers for each vector of results; a gather takes as long as the loads of its lanes, and the next places are found meanwhile.
+// Tables of all places, which had been written before any channel was read, are eight numbers for each: of three channels, more than what is read. A pixel outside counts as zero, whatever its weight: a mask leaves its lane out.
 //
 //     place (y, x) = (2.3, 0.6)        rows 2 and 3, columns 0 and 1        index    2 W    2 W + 1    3 W    3 W + 1
 //                                                                           weight   0.28   0.42       0.12   0.18
 //
-// Three gradients come back. The image's is what was read, given back: each place adds its gradient times the weight to its four pixels. Two places may share a pixel, so a plane belongs to one thread. Those of the places are slopes between pixels, `(1 - fy) (right - left above) + fy (right - left below)` along x, summed over the channels.
+// Three gradients come back. The image's is what was read, given back: each place adds its gradient times the weight to its four pixels. Two places may share a pixel, so a plane belongs to one thread, and pixels are added to one by one. Those of the places are slopes between pixels, `(1 - fy) (right - left above) + fy (right - left below)` along x, summed over the channels. Each is computed only if
+// somebody asks for it: where a network looks at a given grid, nobody asks for slopes.
 
 // %%
 //| export kernels/resampling_kernels.h
 namespace kernels {
 
-// Of `count` places, which is a multiple of 16: four indices of a plane (-1: outside) and their weights, one after the other for all places each; and how far a place is behind the row and the column above it.
+// `count` places (y, x) at which planes of height x width are read, and for each of some channels a plane and a row of results.
 template <class T>
-struct PlaceTable {
-  std::int64_t count;
-  const std::int32_t* index;
-  const T *weights, *fy, *fx;
+struct Reading {
+  const T *y, *x;
+  std::int64_t count, height, width;
+  std::int64_t channels;
+  std::int64_t out;  // from one channel's results to the next one's
 };
 
 template <class T>
 struct ReadingTable {
-  // The table of the places (y[o], x[o]) for o < written. Behind them, up to `count`, stand places outside.
-  void (*find)(const T* y, const T* x, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy, T* fx);
-  // out[o] = what stands at place o of a plane, for the first `written` places.
-  void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
-  // dy[o - first] += grad[o] times the slope of the plane along y at place o, and dx likewise, for places from `first` to `stop`, whole vectors of 16; those behind `written` have no gradient.
-  void (*slopes)(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx);
+  // results[c * out + o] = what stands at place o of plane c.
+  void (*read)(const Reading<T>& places, const T* planes, T* results);
+  // dy[o] += the sum over the channels of grad[c * out + o] times the slope of plane c along y at place o; and dx likewise.
+  void (*slopes)(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx);
+  // Adds grad[c * out + o] times their weights to the four pixels of plane c at place o.
+  void (*give_back)(const Reading<T>& places, const T* grad, T* planes);
 };
 
 struct ReadingKernels {
@@ -417,92 +421,115 @@ TINYTORCH_DECLARE_PER_CAPABILITY(ReadingKernels, reading_kernels)
 //| export kernels/resampling.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// The numbers from `from` on, and -2, which is outside, from `count` on.
+// The pixels around a vector of places: above left, above right, below left and below right.
 template <class T>
-HWY_INLINE hn::Vec<Tag<T>> coordinates(const T* from, std::int64_t count) {
-  const Tag<T> d;
-  if (count >= kLanes<T>) return hn::LoadU(d, from);
-  HWY_ALIGN T lanes[kLanes<T>];
-  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? from[i] : T{-2};
-  return hn::Load(d, lanes);
-}
+struct Corners {
+  using Place = hn::RebindToSigned<Tag<T>>;
+  hn::Vec<Place> at[4];  // 0 where it is outside
+  hn::Mask<Tag<T>> inside[4];
+  hn::Vec<Tag<T>> weight[4];
+  hn::Vec<Tag<T>> fy, fx;  // how far the place is behind the row and the column above it
 
+  // Of pixel k of a plane; zero outside.
+  HWY_INLINE hn::Vec<Tag<T>> pixel(int k, const T* plane) const { return hn::IfThenElseZero(inside[k], hn::GatherIndex(Tag<T>(), plane, at[k])); }
+};
+
+// Of `count` places from o on, which are a vector or less. Lanes behind them read pixels that are not used.
 template <class T>
-void find(const T* y_, const T* x_, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy_, T* fx_) {
+HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::int64_t count) {
   const Tag<T> d;
-  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
-  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(height - 1)), end = hn::Set(d, static_cast<T>(width - 1));
-  for (std::int64_t o = 0; o < count; o += kLanes<T>) {
-    const auto y = coordinates(y_ + o, written - o), x = coordinates(x_ + o, written - o), top = hn::Floor(y), left = hn::Floor(x), fy = hn::Sub(y, top), fx = hn::Sub(x, left);
-    hn::StoreU(fy, d, fy_ + o);
-    hn::StoreU(fx, d, fx_ + o);
-    for (std::int64_t corner = 0; corner < 4; ++corner) {
-      const bool lower = corner >= 2, right = corner % 2 == 1;
-      const auto row = lower ? hn::Add(top, one) : top, column = right ? hn::Add(left, one) : left;
-      hn::StoreU(hn::Mul(lower ? fy : hn::Sub(hn::Add(top, one), y), right ? fx : hn::Sub(hn::Add(left, one), x)), d, weights + corner * count + o);
-      // A comparison with NaN is false: such a place is outside.
-      const auto inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
-      if constexpr (sizeof(T) == 4) {
-        // Not every index is a float, so it is computed of whole numbers.
-        const auto at = hn::Add(hn::Mul(hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, row)), hn::Set(as_indices, static_cast<std::int32_t>(width))), hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, column)));
-        hn::StoreU(hn::IfThenElse(hn::RebindMask(as_indices, inside), at, hn::Set(as_indices, -1)), as_indices, index + corner * count + o);
-      } else {
-        const auto at = hn::MulAdd(row, hn::Set(d, static_cast<T>(width)), column);
-        hn::StoreU(hn::DemoteTo(as_indices, hn::IfThenElse(inside, at, hn::Set(d, T{-1}))), as_indices, index + corner * count + o);
-      }
-    }
+  const typename Corners<T>::Place as_places;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
+  const bool whole = count == kLanes<T>;
+  const auto y = whole ? hn::LoadU(d, places.y + o) : LoadPart(d, places.y + o, count), x = whole ? hn::LoadU(d, places.x + o) : LoadPart(d, places.x + o, count);
+  const auto top = hn::Floor(y), left = hn::Floor(x), below = hn::Add(top, one), right = hn::Add(left, one);
+  Corners<T> corners;
+  corners.fy = hn::Sub(y, top);
+  corners.fx = hn::Sub(x, left);
+  for (int k = 0; k < 4; ++k) {
+    const auto row = k >= 2 ? below : top, column = k % 2 == 1 ? right : left;
+    corners.weight[k] = hn::Mul(k >= 2 ? corners.fy : hn::Sub(below, y), k % 2 == 1 ? corners.fx : hn::Sub(right, x));
+    // A comparison with NaN is false: such a place is outside.
+    corners.inside[k] = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+    const auto whole_row = hn::IfThenElseZero(corners.inside[k], row), whole_column = hn::IfThenElseZero(corners.inside[k], column);
+    // Not every index is a float, so there it is computed of whole numbers.
+    if constexpr (sizeof(T) == 4) corners.at[k] = hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
+    else corners.at[k] = hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
   }
+  return corners;
 }
 
-// The pixels of a vector of places; zero where the index is -1.
-template <class T>
-HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
-  const Tag<T> d;
-  const hn::RebindToSigned<Tag<T>> as_places;
-  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
-  const auto narrow = hn::LoadU(as_indices, index);
-  hn::Vec<hn::RebindToSigned<Tag<T>>> at;
-  if constexpr (sizeof(T) == 4) at = narrow;
-  else at = hn::PromoteTo(as_places, narrow);
-  const auto outside = hn::Lt(at, hn::Zero(as_places));
-  return hn::IfThenZeroElse(hn::RebindMask(d, outside), hn::GatherIndex(d, plane, hn::IfThenZeroElse(outside, at)));
-}
-
-template <class T>
-void read(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out) {
-  const Tag<T> d;
-  for (std::int64_t o = 0; o < written; o += kLanes<T>) {
-    auto sum = hn::Zero(d);
-    for (std::int64_t at = o; at < 4 * places.count; at += places.count) sum = hn::MulAdd(pixels(plane, places.index + at), hn::LoadU(d, places.weights + at), sum);
-    if (o + kLanes<T> <= written) {
-      hn::StoreU(sum, d, out + o);
-    } else {
-      HWY_ALIGN T lanes[kLanes<T>];
-      hn::Store(sum, d, lanes);
-      for (std::int64_t i = 0; i < written - o; ++i) out[o + i] = lanes[i];
-    }
+// Calls f(corners, o, how many places) for each vector of places.
+template <class T, class F>
+HWY_INLINE void for_corners(const Reading<T>& places, F f) {
+  for (std::int64_t o = 0; o < places.count; o += kLanes<T>) {
+    const std::int64_t count = std::min(kLanes<T>, places.count - o);
+    f(corners_of(places, o, count), o, count);
   }
 }
 
 template <class T>
-void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx) {
+void read(const Reading<T>& places, const T* planes, T* results) {
+  const Tag<T> d;
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      auto sum = hn::Zero(d);
+      for (int k = 0; k < 4; ++k) sum = hn::MulAdd(corners.pixel(k, plane), corners.weight[k], sum);
+      T* const to = results + c * places.out + o;
+      if (count == kLanes<T>) hn::StoreU(sum, d, to);
+      else StorePart(sum, d, to, count);
+    }
+  });
+}
+
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
+  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+}
+
+template <class T>
+void slopes(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx) {
   const Tag<T> d;
   const auto one = hn::Set(d, T{1});
-  for (std::int64_t o = first; o < stop; o += kLanes<T>) {
-    HWY_ALIGN T lanes[kLanes<T>];
-    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = o + i < written ? grad[o + i] : T{0};
-    const auto g = hn::Load(d, lanes), fy = hn::LoadU(d, places.fy + o), fx = hn::LoadU(d, places.fx + o);
-    const auto v00 = pixels(plane, places.index + o), v01 = pixels(plane, places.index + places.count + o);
-    const auto v10 = pixels(plane, places.index + 2 * places.count + o), v11 = pixels(plane, places.index + 3 * places.count + o);
-    const auto along_x = hn::MulAdd(hn::Sub(one, fy), hn::Sub(v01, v00), hn::Mul(fy, hn::Sub(v11, v10)));
-    const auto along_y = hn::MulAdd(hn::Sub(one, fx), hn::Sub(v10, v00), hn::Mul(fx, hn::Sub(v11, v01)));
-    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o - first)), d, dy + o - first);
-    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o - first)), d, dx + o - first);
-  }
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    auto of_y = load_places(dy + o, count), of_x = load_places(dx + o, count);
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto g = load_places(grad + c * places.out + o, count);
+      const auto v00 = corners.pixel(0, plane), v01 = corners.pixel(1, plane), v10 = corners.pixel(2, plane), v11 = corners.pixel(3, plane);
+      const auto along_x = hn::MulAdd(hn::Sub(one, corners.fy), hn::Sub(v01, v00), hn::Mul(corners.fy, hn::Sub(v11, v10)));
+      const auto along_y = hn::MulAdd(hn::Sub(one, corners.fx), hn::Sub(v10, v00), hn::Mul(corners.fx, hn::Sub(v11, v01)));
+      of_y = hn::MulAdd(g, along_y, of_y);
+      of_x = hn::MulAdd(g, along_x, of_x);
+    }
+    if (count == kLanes<T>) hn::StoreU(of_y, d, dy + o), hn::StoreU(of_x, d, dx + o);
+    else StorePart(of_y, d, dy + o, count), StorePart(of_x, d, dx + o, count);
+  });
+}
+
+template <class T>
+void give_back(const Reading<T>& places, const T* grad, T* planes) {
+  using Place = typename Corners<T>::Place;
+  const Tag<T> d;
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    HWY_ALIGN hn::TFromD<Place> at[4][kLanes<T>];
+    for (int k = 0; k < 4; ++k) hn::Store(corners.at[k], Place(), at[k]);
+    T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto g = load_places(grad + c * places.out + o, count);
+      for (int k = 0; k < 4; ++k) {
+        HWY_ALIGN T parts[kLanes<T>];
+        // Nothing is added to pixel 0 for a pixel outside: no jump that could be guessed wrong.
+        hn::Store(hn::IfThenElseZero(corners.inside[k], hn::Mul(g, corners.weight[k])), d, parts);
+        for (std::int64_t i = 0; i < count; ++i) plane[at[k][i]] += parts[i];
+      }
+    }
+  });
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{find<float>, read<float>, slopes<float>}, {find<double>, read<double>, slopes<double>}};
+constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>, give_back<float>}, {read<double>, slopes<double>, give_back<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -517,37 +544,6 @@ const kernels::ReadingTable<T>& reading_table() {
   else return chosen.in_double;
 }
 
-// The places of all images.
-template <class T>
-class Places {
- public:
-  Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
-    const std::int64_t all = y.size(0) * count_;
-    index_ = memory<std::int32_t>(4 * all);
-    weights_ = memory<T>(4 * all);
-    fy_ = memory<T>(all);
-    fx_ = memory<T>(all);
-    parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t n = first; n < stop; ++n) {
-        const std::int64_t at = n * count_;
-        reading_table<T>().find(y.data<T>() + n * out_, x.data<T>() + n * out_, out_, height, width, count_, index_.get() + 4 * at, weights_.get() + 4 * at, fy_.get() + at, fx_.get() + at);
-      }
-    });
-  }
-  // Those of image n.
-  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.get() + 4 * n * count_, weights_.get() + 4 * n * count_, fy_.get() + n * count_, fx_.get() + n * count_}; }
-  std::int64_t count() const { return count_; }
-
- private:
-  // Room for numbers that are all going to be written.
-  template <class U>
-  static std::unique_ptr<U[]> memory(std::int64_t count) { return std::make_unique_for_overwrite<U[]>(static_cast<std::size_t>(count)); }
-
-  std::int64_t out_, count_;
-  std::unique_ptr<std::int32_t[]> index_;
-  std::unique_ptr<T[]> weights_, fy_, fx_;
-};
-
 bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
   const ScalarType type = images.scalar_type();
   return (type == kFloat || type == kDouble) && y.scalar_type() == type && x.scalar_type() == type && images.dim() == 3 && y.dim() == 2 && y.sizes() == x.sizes() && y.size(0) == images.size(0) && images.numel() > 0 &&
@@ -561,6 +557,21 @@ void in_read_type(ScalarType type, F f) {
 }
 
 constexpr std::int64_t kReadingWork = 1 << 13;
+constexpr std::int64_t kChannelsTogether = 16;  // whose pixels around neighbouring places stay in the first cache
+
+// Calls f(places, where their results begin, their first plane) for parts of the places of `images` (N, C, H W), on the threads of the pool: each time for a few channels, one after the other. A part is places of one image.
+template <class T, class F>
+void for_places(const Tensor& y, const Tensor& x, const Tensor& images, std::int64_t height, F f) {
+  constexpr std::int64_t kPart = 256;
+  const std::int64_t N = images.size(0), C = images.size(1), width = images.size(2) / height, out = y.size(1), parts = (out + kPart - 1) / kPart;
+  parallel_for(0, N * parts, std::max<std::int64_t>(1, kReadingWork / (std::min(kPart, out) * C)), [&, ys = y.data<T>(), xs = x.data<T>()](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t part = first; part < stop; ++part) {
+      const std::int64_t n = part / parts, o = part % parts * kPart;
+      for (std::int64_t c = 0; c < C; c += kChannelsTogether)
+        f(kernels::Reading<T>{ys + n * out + o, xs + n * out + o, std::min(kPart, out - o), height, width, std::min(kChannelsTogether, C - c), out}, (n * C + c) * out + o, n * C + c);
+    }
+  });
+}
 
 Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
   if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
@@ -568,17 +579,16 @@ Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor&
   const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
   const Tensor result = empty({N, C, out}, images.scalar_type());
   in_read_type(images.scalar_type(), [&]<class T>() {
-    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
-    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t p = first; p < stop; ++p) reading_table<T>().read(images.data<T>() + p * plane, places.of(p / C), out, result.data<T>() + p * out);
+    for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+      reading_table<T>().read(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
     });
   });
   return result;
 }
 
-// The gradients of images, y and x.
+// The gradients of images, y and x; of the images, and of the places, only if they are wanted.
 using ReadGradients = std::tuple<Tensor, Tensor, Tensor>;
-ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height, bool, bool) {
   const bool record = is_recording();
   const AutoGradMode on(true);
   const auto watched = [&](const Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(); };
@@ -586,41 +596,38 @@ ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& 
   const variable_list grads = autograd::grad({op::read_bilinear.function(Layer::CPU)(a, b, c, height)}, {a, b, c}, {grad}, true, record);
   return {grads[0], grads[1], grads[2]};
 }
-constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
+constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t, bool, bool)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
 
-ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
-  if (!can_read(images_, y, x, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y, x, height);
-  const Tensor images = images_.contiguous(), g = grad.contiguous();
+ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y_, const Tensor& x_, std::int64_t height, bool of_images, bool of_places) {
+  if (!can_read(images_, y_, x_, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y_, x_, height, of_images, of_places);
+  const Tensor images = images_.contiguous(), g = grad.contiguous(), y = y_.contiguous(), x = x_.contiguous();
   const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
-  const Tensor of_images = empty(images.sizes(), images.options()), of_y = empty(y.sizes(), images.options()), of_x = empty(y.sizes(), images.options());
+  ReadGradients result;
   in_read_type(images.scalar_type(), [&]<class T>() {
-    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
-    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t p = first; p < stop; ++p) {
-        const kernels::PlaceTable<T> table = places.of(p / C);
-        T* const to = of_images.data<T>() + p * plane;
-        const T* const from = g.data<T>() + p * out;
-        std::fill_n(to, plane, T{0});
-        for (std::int64_t k = 0; k < 4; ++k)
-          for (std::int64_t o = 0; o < out; ++o)
-            if (const std::int32_t at = table.index[k * table.count + o]; at >= 0) to[at] += from[o] * table.weights[k * table.count + o];
-      }
-    });
-    // Sixteen places and more are a task, which goes through all channels.
-    const std::int64_t blocks = places.count() / 16;
-    parallel_for(0, N * blocks, std::max<std::int64_t>(1, kReadingWork / (16 * C)), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t task = first; task < stop;) {
-        const std::int64_t n = task / blocks, begin = task % blocks * 16, end = std::min(places.count(), begin + (stop - task) * 16);
-        std::vector<T> dy(static_cast<std::size_t>(end - begin)), dx(dy.size());
-        for (std::int64_t c = 0; c < C; ++c) reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, begin, end, out, dy.data(), dx.data());
-        const std::int64_t written = std::min(end, out) - begin;
-        std::copy_n(dy.data(), written, of_y.data<T>() + n * out + begin);
-        std::copy_n(dx.data(), written, of_x.data<T>() + n * out + begin);
-        task += (end - begin) / 16;
-      }
-    });
+    const T* const from = g.data<T>();
+    if (of_images) {
+      const Tensor sums = zeros(images.sizes(), images.options());
+      // A task has planes of its own, and goes through the places of their image for a few of them at a time.
+      parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&, to = sums.data<T>()](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t p = first, count = 0; p < stop; p += count) {
+          const std::int64_t n = p / C;
+          count = std::min({kChannelsTogether, stop - p, (n + 1) * C - p});
+          reading_table<T>().give_back({y.data<T>() + n * out, x.data<T>() + n * out, out, height, plane / height, count, out}, from + p * out, to + p * plane);
+        }
+      });
+      std::get<0>(result) = sums;
+    }
+    if (of_places) {
+      const Tensor of_y = zeros(y.sizes(), y.options()), of_x = zeros(x.sizes(), x.options());
+      for_places<T>(y, x, images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+        const std::int64_t o = at / out / C * out + at % out;
+        reading_table<T>().slopes(places, images.data<T>() + first_plane * plane, from + at, of_y.data<T>() + o, of_x.data<T>() + o);
+      });
+      std::get<1>(result) = of_y;
+      std::get<2>(result) = of_x;
+    }
   });
-  return {of_images, of_y, of_x};
+  return result;
 }
 
 class ReadBilinearNode : public Node {
@@ -632,7 +639,8 @@ class ReadBilinearNode : public Node {
     variable_list result(3);
     if (!grads[0].defined()) return result;
     const Tensor images = images_.unpack(*this), y = y_.unpack(*this), x = x_.unpack(*this);
-    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_) : read_bilinear_backward_op(grads[0], images, y, x, height_);
+    const bool of_images = next_edge(0).is_valid(), of_places = next_edge(1).is_valid() || next_edge(2).is_valid();
+    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_, of_images, of_places) : read_bilinear_backward_op(grads[0], images, y, x, height_, of_images, of_places);
     for (std::size_t i = 0; i < 3; ++i)
       if (!next_edge(i).is_valid()) result[i] = Tensor();
     return result;
@@ -702,6 +710,41 @@ TEST_CASE("grid_sample: as the reference for each padding, with places outside, 
   image[0][0][0][0] = std::numeric_limits<float>::infinity();
   const Tensor expected = by_reference([&] { return grid_sampler(image, grid, 0, 0, false); });
   for_each_capability([&] { CHECK_CLOSE(grid_sampler(image, grid, 0, 0, false), expected, 0, 0); });
+}
+
+TEST_CASE("grid_sample: only the gradients that are asked for, of many channels and of places in several parts") {
+  manual_seed(554);
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 1e-3 : 1e-11;
+    // 19 x 19 places are two parts of 256 and less; 37 channels are taken 16 at a time.
+    const Tensor image = randn({2, 37, 6, 5}, type), grid = rand({2, 19, 19, 2}, type) * 2.4 - 1.2, g = randn({2, 37, 19, 19}, type);
+    for (const auto& [of_image, of_grid] : {std::pair(true, false), std::pair(false, true), std::pair(true, true)}) {
+      const auto gradients = [&, wanted = of_image, placed = of_grid] {
+        const Tensor a = image.clone().requires_grad_(wanted), b = grid.clone().requires_grad_(placed);
+        grid_sampler(a, b, 0, 0, false).backward(g);
+        CHECK_EQ(a.grad().defined(), wanted);
+        CHECK_EQ(b.grad().defined(), placed);
+        return std::pair(wanted ? a.grad() : zeros({}), placed ? b.grad() : zeros({}));
+      };
+      const std::pair<Tensor, Tensor> expected = by_reference(gradients);
+      for_each_capability([&] {
+        const std::pair<Tensor, Tensor> tuned = gradients();
+        CHECK_CLOSE(tuned.first, expected.first, tolerance, tolerance);
+        CHECK_CLOSE(tuned.second, expected.second, tolerance, tolerance);
+      });
+      const std::pair<Tensor, Tensor> alone = with_threads(1, gradients), together = with_threads(3, gradients);
+      CHECK_EQ(together.first, alone.first);
+      CHECK_EQ(together.second, alone.second);
+    }
+  }
+  // A gradient that is infinite reaches its own pixels and no pixel for places outside.
+  const Tensor image = ones({1, 1, 3, 3}).requires_grad_(), places = tensor({-5.0, 0.0, 1.0, 1.0}).to(kFloat).view({1, 1, 2, 2});
+  const Tensor g = full({1, 1, 1, 2}, std::numeric_limits<double>::infinity());
+  for_each_capability([&] {
+    const Tensor slope = autograd::grad({grid_sampler(image, places, 0, 0, true)}, {image}, {g})[0].flatten();
+    CHECK_EQ(slope.slice(0, 0, 8), zeros({8}));
+    CHECK_EQ(slope[8].item<double>(), std::numeric_limits<double>::infinity());
+  });
 }
 
 TEST_CASE("grid_sample: gradients of the second order are what small changes do") {

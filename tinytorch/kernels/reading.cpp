@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -30,37 +29,6 @@ const kernels::ReadingTable<T>& reading_table() {
   else return chosen.in_double;
 }
 
-// The places of all images.
-template <class T>
-class Places {
- public:
-  Places(const Tensor& y, const Tensor& x, std::int64_t height, std::int64_t width) : out_(y.size(1)), count_((out_ + 15) / 16 * 16) {
-    const std::int64_t all = y.size(0) * count_;
-    index_ = memory<std::int32_t>(4 * all);
-    weights_ = memory<T>(4 * all);
-    fy_ = memory<T>(all);
-    fx_ = memory<T>(all);
-    parallel_for(0, y.size(0), std::max<std::int64_t>(1, 4096 / count_), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t n = first; n < stop; ++n) {
-        const std::int64_t at = n * count_;
-        reading_table<T>().find(y.data<T>() + n * out_, x.data<T>() + n * out_, out_, height, width, count_, index_.get() + 4 * at, weights_.get() + 4 * at, fy_.get() + at, fx_.get() + at);
-      }
-    });
-  }
-  // Those of image n.
-  kernels::PlaceTable<T> of(std::int64_t n) const { return {count_, index_.get() + 4 * n * count_, weights_.get() + 4 * n * count_, fy_.get() + n * count_, fx_.get() + n * count_}; }
-  std::int64_t count() const { return count_; }
-
- private:
-  // Room for numbers that are all going to be written.
-  template <class U>
-  static std::unique_ptr<U[]> memory(std::int64_t count) { return std::make_unique_for_overwrite<U[]>(static_cast<std::size_t>(count)); }
-
-  std::int64_t out_, count_;
-  std::unique_ptr<std::int32_t[]> index_;
-  std::unique_ptr<T[]> weights_, fy_, fx_;
-};
-
 bool can_read(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
   const ScalarType type = images.scalar_type();
   return (type == kFloat || type == kDouble) && y.scalar_type() == type && x.scalar_type() == type && images.dim() == 3 && y.dim() == 2 && y.sizes() == x.sizes() && y.size(0) == images.size(0) && images.numel() > 0 &&
@@ -74,6 +42,21 @@ void in_read_type(ScalarType type, F f) {
 }
 
 constexpr std::int64_t kReadingWork = 1 << 13;
+constexpr std::int64_t kChannelsTogether = 16;  // whose pixels around neighbouring places stay in the first cache
+
+// Calls f(places, where their results begin, their first plane) for parts of the places of `images` (N, C, H W), on the threads of the pool: each time for a few channels, one after the other. A part is places of one image.
+template <class T, class F>
+void for_places(const Tensor& y, const Tensor& x, const Tensor& images, std::int64_t height, F f) {
+  constexpr std::int64_t kPart = 256;
+  const std::int64_t N = images.size(0), C = images.size(1), width = images.size(2) / height, out = y.size(1), parts = (out + kPart - 1) / kPart;
+  parallel_for(0, N * parts, std::max<std::int64_t>(1, kReadingWork / (std::min(kPart, out) * C)), [&, ys = y.data<T>(), xs = x.data<T>()](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t part = first; part < stop; ++part) {
+      const std::int64_t n = part / parts, o = part % parts * kPart;
+      for (std::int64_t c = 0; c < C; c += kChannelsTogether)
+        f(kernels::Reading<T>{ys + n * out + o, xs + n * out + o, std::min(kPart, out - o), height, width, std::min(kChannelsTogether, C - c), out}, (n * C + c) * out + o, n * C + c);
+    }
+  });
+}
 
 Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
   if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
@@ -81,17 +64,16 @@ Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor&
   const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
   const Tensor result = empty({N, C, out}, images.scalar_type());
   in_read_type(images.scalar_type(), [&]<class T>() {
-    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
-    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t p = first; p < stop; ++p) reading_table<T>().read(images.data<T>() + p * plane, places.of(p / C), out, result.data<T>() + p * out);
+    for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+      reading_table<T>().read(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
     });
   });
   return result;
 }
 
-// The gradients of images, y and x.
+// The gradients of images, y and x; of the images, and of the places, only if they are wanted.
 using ReadGradients = std::tuple<Tensor, Tensor, Tensor>;
-ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height, bool, bool) {
   const bool record = is_recording();
   const AutoGradMode on(true);
   const auto watched = [&](const Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(); };
@@ -99,41 +81,38 @@ ReadGradients read_bilinear_backward_composed(const Tensor& grad, const Tensor& 
   const variable_list grads = autograd::grad({op::read_bilinear.function(Layer::CPU)(a, b, c, height)}, {a, b, c}, {grad}, true, record);
   return {grads[0], grads[1], grads[2]};
 }
-constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
+constinit Operator<ReadGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, std::int64_t, bool, bool)> read_bilinear_backward_op("read_bilinear_backward", {.cpu = read_bilinear_backward_composed});
 
-ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
-  if (!can_read(images_, y, x, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y, x, height);
-  const Tensor images = images_.contiguous(), g = grad.contiguous();
+ReadGradients read_bilinear_backward_tuned(const Tensor& grad, const Tensor& images_, const Tensor& y_, const Tensor& x_, std::int64_t height, bool of_images, bool of_places) {
+  if (!can_read(images_, y_, x_, height) || grad.scalar_type() != images_.scalar_type()) return read_bilinear_backward_op.function(Layer::CPU)(grad, images_, y_, x_, height, of_images, of_places);
+  const Tensor images = images_.contiguous(), g = grad.contiguous(), y = y_.contiguous(), x = x_.contiguous();
   const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
-  const Tensor of_images = empty(images.sizes(), images.options()), of_y = empty(y.sizes(), images.options()), of_x = empty(y.sizes(), images.options());
+  ReadGradients result;
   in_read_type(images.scalar_type(), [&]<class T>() {
-    const Places<T> places(y.contiguous(), x.contiguous(), height, plane / height);
-    parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t p = first; p < stop; ++p) {
-        const kernels::PlaceTable<T> table = places.of(p / C);
-        T* const to = of_images.data<T>() + p * plane;
-        const T* const from = g.data<T>() + p * out;
-        std::fill_n(to, plane, T{0});
-        for (std::int64_t k = 0; k < 4; ++k)
-          for (std::int64_t o = 0; o < out; ++o)
-            if (const std::int32_t at = table.index[k * table.count + o]; at >= 0) to[at] += from[o] * table.weights[k * table.count + o];
-      }
-    });
-    // Sixteen places and more are a task, which goes through all channels.
-    const std::int64_t blocks = places.count() / 16;
-    parallel_for(0, N * blocks, std::max<std::int64_t>(1, kReadingWork / (16 * C)), [&](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t task = first; task < stop;) {
-        const std::int64_t n = task / blocks, begin = task % blocks * 16, end = std::min(places.count(), begin + (stop - task) * 16);
-        std::vector<T> dy(static_cast<std::size_t>(end - begin)), dx(dy.size());
-        for (std::int64_t c = 0; c < C; ++c) reading_table<T>().slopes(images.data<T>() + (n * C + c) * plane, places.of(n), g.data<T>() + (n * C + c) * out, begin, end, out, dy.data(), dx.data());
-        const std::int64_t written = std::min(end, out) - begin;
-        std::copy_n(dy.data(), written, of_y.data<T>() + n * out + begin);
-        std::copy_n(dx.data(), written, of_x.data<T>() + n * out + begin);
-        task += (end - begin) / 16;
-      }
-    });
+    const T* const from = g.data<T>();
+    if (of_images) {
+      const Tensor sums = zeros(images.sizes(), images.options());
+      // A task has planes of its own, and goes through the places of their image for a few of them at a time.
+      parallel_for(0, N * C, std::max<std::int64_t>(1, kReadingWork / out), [&, to = sums.data<T>()](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t p = first, count = 0; p < stop; p += count) {
+          const std::int64_t n = p / C;
+          count = std::min({kChannelsTogether, stop - p, (n + 1) * C - p});
+          reading_table<T>().give_back({y.data<T>() + n * out, x.data<T>() + n * out, out, height, plane / height, count, out}, from + p * out, to + p * plane);
+        }
+      });
+      std::get<0>(result) = sums;
+    }
+    if (of_places) {
+      const Tensor of_y = zeros(y.sizes(), y.options()), of_x = zeros(x.sizes(), x.options());
+      for_places<T>(y, x, images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+        const std::int64_t o = at / out / C * out + at % out;
+        reading_table<T>().slopes(places, images.data<T>() + first_plane * plane, from + at, of_y.data<T>() + o, of_x.data<T>() + o);
+      });
+      std::get<1>(result) = of_y;
+      std::get<2>(result) = of_x;
+    }
   });
-  return {of_images, of_y, of_x};
+  return result;
 }
 
 class ReadBilinearNode : public Node {
@@ -145,7 +124,8 @@ class ReadBilinearNode : public Node {
     variable_list result(3);
     if (!grads[0].defined()) return result;
     const Tensor images = images_.unpack(*this), y = y_.unpack(*this), x = x_.unpack(*this);
-    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_) : read_bilinear_backward_op(grads[0], images, y, x, height_);
+    const bool of_images = next_edge(0).is_valid(), of_places = next_edge(1).is_valid() || next_edge(2).is_valid();
+    std::tie(result[0], result[1], result[2]) = is_recording() ? read_bilinear_backward_composed(grads[0], images, y, x, height_, of_images, of_places) : read_bilinear_backward_op(grads[0], images, y, x, height_, of_images, of_places);
     for (std::size_t i = 0; i < 3; ++i)
       if (!next_edge(i).is_valid()) result[i] = Tensor();
     return result;

@@ -5,7 +5,9 @@
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
+#include <algorithm>
 #include "tinytorch/kernels/resampling_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 namespace tinytorch {
 
@@ -72,92 +74,115 @@ constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// The numbers from `from` on, and -2, which is outside, from `count` on.
+// The pixels around a vector of places: above left, above right, below left and below right.
 template <class T>
-HWY_INLINE hn::Vec<Tag<T>> coordinates(const T* from, std::int64_t count) {
-  const Tag<T> d;
-  if (count >= kLanes<T>) return hn::LoadU(d, from);
-  HWY_ALIGN T lanes[kLanes<T>];
-  for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = i < count ? from[i] : T{-2};
-  return hn::Load(d, lanes);
-}
+struct Corners {
+  using Place = hn::RebindToSigned<Tag<T>>;
+  hn::Vec<Place> at[4];  // 0 where it is outside
+  hn::Mask<Tag<T>> inside[4];
+  hn::Vec<Tag<T>> weight[4];
+  hn::Vec<Tag<T>> fy, fx;  // how far the place is behind the row and the column above it
 
+  // Of pixel k of a plane; zero outside.
+  HWY_INLINE hn::Vec<Tag<T>> pixel(int k, const T* plane) const { return hn::IfThenElseZero(inside[k], hn::GatherIndex(Tag<T>(), plane, at[k])); }
+};
+
+// Of `count` places from o on, which are a vector or less. Lanes behind them read pixels that are not used.
 template <class T>
-void find(const T* y_, const T* x_, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy_, T* fx_) {
+HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::int64_t count) {
   const Tag<T> d;
-  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
-  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(height - 1)), end = hn::Set(d, static_cast<T>(width - 1));
-  for (std::int64_t o = 0; o < count; o += kLanes<T>) {
-    const auto y = coordinates(y_ + o, written - o), x = coordinates(x_ + o, written - o), top = hn::Floor(y), left = hn::Floor(x), fy = hn::Sub(y, top), fx = hn::Sub(x, left);
-    hn::StoreU(fy, d, fy_ + o);
-    hn::StoreU(fx, d, fx_ + o);
-    for (std::int64_t corner = 0; corner < 4; ++corner) {
-      const bool lower = corner >= 2, right = corner % 2 == 1;
-      const auto row = lower ? hn::Add(top, one) : top, column = right ? hn::Add(left, one) : left;
-      hn::StoreU(hn::Mul(lower ? fy : hn::Sub(hn::Add(top, one), y), right ? fx : hn::Sub(hn::Add(left, one), x)), d, weights + corner * count + o);
-      // A comparison with NaN is false: such a place is outside.
-      const auto inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
-      if constexpr (sizeof(T) == 4) {
-        // Not every index is a float, so it is computed of whole numbers.
-        const auto at = hn::Add(hn::Mul(hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, row)), hn::Set(as_indices, static_cast<std::int32_t>(width))), hn::ConvertTo(as_indices, hn::IfThenElseZero(inside, column)));
-        hn::StoreU(hn::IfThenElse(hn::RebindMask(as_indices, inside), at, hn::Set(as_indices, -1)), as_indices, index + corner * count + o);
-      } else {
-        const auto at = hn::MulAdd(row, hn::Set(d, static_cast<T>(width)), column);
-        hn::StoreU(hn::DemoteTo(as_indices, hn::IfThenElse(inside, at, hn::Set(d, T{-1}))), as_indices, index + corner * count + o);
-      }
-    }
+  const typename Corners<T>::Place as_places;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
+  const bool whole = count == kLanes<T>;
+  const auto y = whole ? hn::LoadU(d, places.y + o) : LoadPart(d, places.y + o, count), x = whole ? hn::LoadU(d, places.x + o) : LoadPart(d, places.x + o, count);
+  const auto top = hn::Floor(y), left = hn::Floor(x), below = hn::Add(top, one), right = hn::Add(left, one);
+  Corners<T> corners;
+  corners.fy = hn::Sub(y, top);
+  corners.fx = hn::Sub(x, left);
+  for (int k = 0; k < 4; ++k) {
+    const auto row = k >= 2 ? below : top, column = k % 2 == 1 ? right : left;
+    corners.weight[k] = hn::Mul(k >= 2 ? corners.fy : hn::Sub(below, y), k % 2 == 1 ? corners.fx : hn::Sub(right, x));
+    // A comparison with NaN is false: such a place is outside.
+    corners.inside[k] = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+    const auto whole_row = hn::IfThenElseZero(corners.inside[k], row), whole_column = hn::IfThenElseZero(corners.inside[k], column);
+    // Not every index is a float, so there it is computed of whole numbers.
+    if constexpr (sizeof(T) == 4) corners.at[k] = hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
+    else corners.at[k] = hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
   }
+  return corners;
 }
 
-// The pixels of a vector of places; zero where the index is -1.
-template <class T>
-HWY_INLINE hn::Vec<Tag<T>> pixels(const T* plane, const std::int32_t* index) {
-  const Tag<T> d;
-  const hn::RebindToSigned<Tag<T>> as_places;
-  const hn::Rebind<std::int32_t, Tag<T>> as_indices;
-  const auto narrow = hn::LoadU(as_indices, index);
-  hn::Vec<hn::RebindToSigned<Tag<T>>> at;
-  if constexpr (sizeof(T) == 4) at = narrow;
-  else at = hn::PromoteTo(as_places, narrow);
-  const auto outside = hn::Lt(at, hn::Zero(as_places));
-  return hn::IfThenZeroElse(hn::RebindMask(d, outside), hn::GatherIndex(d, plane, hn::IfThenZeroElse(outside, at)));
-}
-
-template <class T>
-void read(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out) {
-  const Tag<T> d;
-  for (std::int64_t o = 0; o < written; o += kLanes<T>) {
-    auto sum = hn::Zero(d);
-    for (std::int64_t at = o; at < 4 * places.count; at += places.count) sum = hn::MulAdd(pixels(plane, places.index + at), hn::LoadU(d, places.weights + at), sum);
-    if (o + kLanes<T> <= written) {
-      hn::StoreU(sum, d, out + o);
-    } else {
-      HWY_ALIGN T lanes[kLanes<T>];
-      hn::Store(sum, d, lanes);
-      for (std::int64_t i = 0; i < written - o; ++i) out[o + i] = lanes[i];
-    }
+// Calls f(corners, o, how many places) for each vector of places.
+template <class T, class F>
+HWY_INLINE void for_corners(const Reading<T>& places, F f) {
+  for (std::int64_t o = 0; o < places.count; o += kLanes<T>) {
+    const std::int64_t count = std::min(kLanes<T>, places.count - o);
+    f(corners_of(places, o, count), o, count);
   }
 }
 
 template <class T>
-void slopes(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx) {
+void read(const Reading<T>& places, const T* planes, T* results) {
+  const Tag<T> d;
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      auto sum = hn::Zero(d);
+      for (int k = 0; k < 4; ++k) sum = hn::MulAdd(corners.pixel(k, plane), corners.weight[k], sum);
+      T* const to = results + c * places.out + o;
+      if (count == kLanes<T>) hn::StoreU(sum, d, to);
+      else StorePart(sum, d, to, count);
+    }
+  });
+}
+
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
+  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+}
+
+template <class T>
+void slopes(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx) {
   const Tag<T> d;
   const auto one = hn::Set(d, T{1});
-  for (std::int64_t o = first; o < stop; o += kLanes<T>) {
-    HWY_ALIGN T lanes[kLanes<T>];
-    for (std::int64_t i = 0; i < kLanes<T>; ++i) lanes[i] = o + i < written ? grad[o + i] : T{0};
-    const auto g = hn::Load(d, lanes), fy = hn::LoadU(d, places.fy + o), fx = hn::LoadU(d, places.fx + o);
-    const auto v00 = pixels(plane, places.index + o), v01 = pixels(plane, places.index + places.count + o);
-    const auto v10 = pixels(plane, places.index + 2 * places.count + o), v11 = pixels(plane, places.index + 3 * places.count + o);
-    const auto along_x = hn::MulAdd(hn::Sub(one, fy), hn::Sub(v01, v00), hn::Mul(fy, hn::Sub(v11, v10)));
-    const auto along_y = hn::MulAdd(hn::Sub(one, fx), hn::Sub(v10, v00), hn::Mul(fx, hn::Sub(v11, v01)));
-    hn::StoreU(hn::MulAdd(g, along_y, hn::LoadU(d, dy + o - first)), d, dy + o - first);
-    hn::StoreU(hn::MulAdd(g, along_x, hn::LoadU(d, dx + o - first)), d, dx + o - first);
-  }
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    auto of_y = load_places(dy + o, count), of_x = load_places(dx + o, count);
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto g = load_places(grad + c * places.out + o, count);
+      const auto v00 = corners.pixel(0, plane), v01 = corners.pixel(1, plane), v10 = corners.pixel(2, plane), v11 = corners.pixel(3, plane);
+      const auto along_x = hn::MulAdd(hn::Sub(one, corners.fy), hn::Sub(v01, v00), hn::Mul(corners.fy, hn::Sub(v11, v10)));
+      const auto along_y = hn::MulAdd(hn::Sub(one, corners.fx), hn::Sub(v10, v00), hn::Mul(corners.fx, hn::Sub(v11, v01)));
+      of_y = hn::MulAdd(g, along_y, of_y);
+      of_x = hn::MulAdd(g, along_x, of_x);
+    }
+    if (count == kLanes<T>) hn::StoreU(of_y, d, dy + o), hn::StoreU(of_x, d, dx + o);
+    else StorePart(of_y, d, dy + o, count), StorePart(of_x, d, dx + o, count);
+  });
+}
+
+template <class T>
+void give_back(const Reading<T>& places, const T* grad, T* planes) {
+  using Place = typename Corners<T>::Place;
+  const Tag<T> d;
+  for_corners(places, [&](const Corners<T>& corners, std::int64_t o, std::int64_t count) HWY_ATTR {
+    HWY_ALIGN hn::TFromD<Place> at[4][kLanes<T>];
+    for (int k = 0; k < 4; ++k) hn::Store(corners.at[k], Place(), at[k]);
+    T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto g = load_places(grad + c * places.out + o, count);
+      for (int k = 0; k < 4; ++k) {
+        HWY_ALIGN T parts[kLanes<T>];
+        // Nothing is added to pixel 0 for a pixel outside: no jump that could be guessed wrong.
+        hn::Store(hn::IfThenElseZero(corners.inside[k], hn::Mul(g, corners.weight[k])), d, parts);
+        for (std::int64_t i = 0; i < count; ++i) plane[at[k][i]] += parts[i];
+      }
+    }
+  });
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{find<float>, read<float>, slopes<float>}, {find<double>, read<double>, slopes<double>}};
+constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>, give_back<float>}, {read<double>, slopes<double>, give_back<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

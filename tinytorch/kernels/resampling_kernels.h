@@ -29,22 +29,23 @@ TINYTORCH_DECLARE_PER_CAPABILITY(ResamplingKernels, resampling_kernels)
 
 namespace kernels {
 
-// Of `count` places, which is a multiple of 16: four indices of a plane (-1: outside) and their weights, one after the other for all places each; and how far a place is behind the row and the column above it.
+// `count` places (y, x) at which planes of height x width are read, and for each of some channels a plane and a row of results.
 template <class T>
-struct PlaceTable {
-  std::int64_t count;
-  const std::int32_t* index;
-  const T *weights, *fy, *fx;
+struct Reading {
+  const T *y, *x;
+  std::int64_t count, height, width;
+  std::int64_t channels;
+  std::int64_t out;  // from one channel's results to the next one's
 };
 
 template <class T>
 struct ReadingTable {
-  // The table of the places (y[o], x[o]) for o < written. Behind them, up to `count`, stand places outside.
-  void (*find)(const T* y, const T* x, std::int64_t written, std::int64_t height, std::int64_t width, std::int64_t count, std::int32_t* index, T* weights, T* fy, T* fx);
-  // out[o] = what stands at place o of a plane, for the first `written` places.
-  void (*read)(const T* plane, const PlaceTable<T>& places, std::int64_t written, T* out);
-  // dy[o - first] += grad[o] times the slope of the plane along y at place o, and dx likewise, for places from `first` to `stop`, whole vectors of 16; those behind `written` have no gradient.
-  void (*slopes)(const T* plane, const PlaceTable<T>& places, const T* grad, std::int64_t first, std::int64_t stop, std::int64_t written, T* dy, T* dx);
+  // results[c * out + o] = what stands at place o of plane c.
+  void (*read)(const Reading<T>& places, const T* planes, T* results);
+  // dy[o] += the sum over the channels of grad[c * out + o] times the slope of plane c along y at place o; and dx likewise.
+  void (*slopes)(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx);
+  // Adds grad[c * out + o] times their weights to the four pixels of plane c at place o.
+  void (*give_back)(const Reading<T>& places, const T* grad, T* planes);
 };
 
 struct ReadingKernels {

@@ -315,12 +315,6 @@ set(TINYTORCH_SOURCES_55_pooling_kernels
   kernels/pooling.simd.DEFAULT.cpp
   kernels/pooling.simd.AVX2.cpp
   kernels/pooling.simd.AVX512.cpp)
-set(TINYTORCH_SOURCES_85_resampling_kernels
-  kernels/resampling.cpp
-  kernels/reading.cpp
-  kernels/resampling.simd.DEFAULT.cpp
-  kernels/resampling.simd.AVX2.cpp
-  kernels/resampling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_77_row_kernels
   kernels/reductions.cpp
   kernels/softmax.cpp
@@ -349,6 +343,13 @@ set(TINYTORCH_SOURCES_80_data_kernels
   kernels/data.simd.DEFAULT.cpp
   kernels/data.simd.AVX2.cpp
   kernels/data.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_85_resampling_kernels
+  kernels/resampling.cpp
+  kernels/reading.cpp
+  kernels/picking.cpp
+  kernels/resampling.simd.DEFAULT.cpp
+  kernels/resampling.simd.AVX2.cpp
+  kernels/resampling.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_87_norm_kernels
   kernels/normalization.cpp
   kernels/normalization.simd.DEFAULT.cpp
@@ -430,11 +431,11 @@ set(TINYTORCH_MODULES
   76_vector_math
   51_random_kernels
   55_pooling_kernels
-  85_resampling_kernels
   77_row_kernels
   79_function_kernels
   52_order_kernels
   80_data_kernels
+  85_resampling_kernels
   87_norm_kernels
   89_training_kernels
   generated)

@@ -50,6 +50,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/more_pool.h"
 //| export nn/grid_sample.h
 #include <optional>
@@ -141,6 +142,10 @@ namespace op {
 // Weighted sums of places along `dim`, of which `self` has `size`: number i of the result's is the sum of weights[j] times place index[j], for j from starts[i] to starts[i + 1].
 // starts (one more than the result has places) and index are Long, weights double. Floating point only. O(numel of the result for each neighbour).
 extern Operator<Tensor(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights)> resample;
+// Pixel (i, j) of the result is pixel (rows[i], columns[j]) of self (N, C, H, W), of any dtype. The lists do not fall.
+extern Operator<Tensor(const Tensor& self, IntArrayRef rows, IntArrayRef columns)> pick_pixels;
+// Its gradient: each pixel of images of `size` is the sum of `grad` over those that are it.
+extern Operator<Tensor(const Tensor& grad, IntArrayRef size, IntArrayRef rows, IntArrayRef columns)> pick_pixels_backward;
 }  // namespace op
 
 // The tables of op::resample in vectors, read once all of them is known to be in order.
@@ -158,6 +163,8 @@ struct ResampleTables {
 // %% [markdown]
 // One dimension at a time: for each output position a few input positions and their weights, as rows of a sparse matrix. Row i has the entries from `starts[i]` to `starts[i + 1]`, a form that is called *compressed sparse rows*. Two dimensions are one after the other, so bilinear needs 2 + 2 products for a pixel instead of 4, and
 // bicubic 4 + 4 instead of 16.
+//
+// The nearest pixel needs no sum, and of pictures both dimensions are picked at once: `pick_pixels` copies, with a row of input positions for each dimension.
 //
 // The transposed matrix has a row for each input position: the outputs that used it. It is made by counting: how many entries each row has says where it begins, and then each entry goes to the next free place of its row.
 
@@ -345,6 +352,26 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, const Tenso
                      no_gradient, no_gradient, no_gradient)});
 
 namespace {
+Tensor places_of(IntArrayRef list) { return tensor(std::vector<std::int64_t>(list.begin(), list.end())); }
+
+Tensor pick_pixels_cpu(const Tensor& self, IntArrayRef rows, IntArrayRef columns) { return index_select(index_select(self, 3, places_of(columns)), 2, places_of(rows)); }
+
+Tensor pick_pixels_backward_cpu(const Tensor& grad, IntArrayRef size, IntArrayRef rows, IntArrayRef columns) {
+  const Tensor of_rows = zeros({grad.size(0), grad.size(1), size[0], grad.size(3)}, grad.scalar_type()).index_add(2, places_of(rows), grad);
+  return zeros({grad.size(0), grad.size(1), size[0], size[1]}, grad.scalar_type()).index_add(3, places_of(columns), of_rows);
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef)> op::pick_pixels(
+    "pick_pixels", {.cpu = pick_pixels_cpu, .autograd = gradient_of<op::pick_pixels>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> rows, Arg<2, DimVector> columns) {
+                      return op::pick_pixels_backward(g, spatial_sizes(sizes), rows.value, columns.value);
+                    })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef)> op::pick_pixels_backward(
+    "pick_pixels_backward", {.cpu = pick_pixels_backward_cpu, .autograd = gradient_of<op::pick_pixels_backward>([](const Tensor& g, Arg<2, DimVector> rows, Arg<3, DimVector> columns) {
+                               return op::pick_pixels(g, rows.value, columns.value);
+                             })});
+
+namespace {
 // "(H: 3, W: 4)" for the last dimensions of a size.
 std::string named_sizes(IntArrayRef sizes) {
   constexpr const char* names[] = {"D: ", "H: ", "W: "};
@@ -365,6 +392,10 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
   const bool weighs = kernel != Filter::Nearest && kernel != Filter::NearestExact;
   TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Filter::Linear || kernel == Filter::LinearAntialias ? "linear" : "cubic",
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
+  if (!weighs && dims == 2) {
+    const Taps rows = taps_of(kernel, input_size[0], output_size[0], align_corners, scales[0]), columns = taps_of(kernel, input_size[1], output_size[1], align_corners, scales[1]);
+    return in_format_of(self, op::pick_pixels(self, rows.index, columns.index));
+  }
   // Images with channels last are resized where they lie: their pixels are rows of channels.
   const bool last = dims == 2 && has_channels_last(self);
   Tensor result = last ? self.permute({0, 2, 3, 1}) : self;
@@ -390,7 +421,10 @@ Tensor resample_in_float(const Tensor& self, std::int64_t dim, std::int64_t size
 // %%
 //| export nn/resize.cpp
 //| registers
-void register_resampling_in_float() { op::resample.set(Layer::HalfPrecision, resample_in_float); }
+void register_resampling_in_float() {
+  op::resample.set(Layer::HalfPrecision, resample_in_float);
+  compute_in_float<op::pick_pixels_backward>();
+}
 
 // %%
 //| export nn/resize.cpp
@@ -466,6 +500,15 @@ TEST_CASE("resample: rows of neighbours and weights, along any dimension, transp
   const Tensor resized = upsample_bilinear2d(last, {7, 3}, false);
   CHECK(resized.is_contiguous(MemoryFormat::ChannelsLast));
   CHECK_CLOSE(resized, upsample_bilinear2d(image, {7, 3}, false), 1e-6, 1e-6);
+}
+
+TEST_CASE("pick_pixels: pixels by their rows and columns, and the sums of what they were picked for") {
+  const Tensor x = arange(6.0).view({1, 1, 2, 3}).requires_grad_();
+  const Tensor y = op::pick_pixels(x, {0, 1, 1}, {0, 2});
+  CHECK_EQ(y.detach()[0][0], tensor({{0.0, 2.0}, {3.0, 5.0}, {3.0, 5.0}}));
+  y.backward(tensor({{1.0, 2.0}, {10.0, 20.0}, {100.0, 200.0}}).view({1, 1, 3, 2}));
+  CHECK_EQ(x.grad()[0][0], tensor({{1.0, 0.0, 2.0}, {110.0, 0.0, 220.0}}));
+  CHECK_EQ(op::pick_pixels(x.detach().to(kByte), {1}, {1, 1})[0][0], tensor({{4, 4}}).to(kByte));
 }
 
 TEST_CASE("upsample: the gradient of a pixel is the sum of the weights with which it was used") {

@@ -93,6 +93,8 @@ case("window_means", F(2, 2, 5, 4), run=lambda x: F_.avg_pool2d(x, (3, 2), (2, 1
 case("window_means_backward", F(2, 2, 3, 3), run=lambda g: torch.ops.aten.avg_pool2d_backward(g, torch.zeros(2, 2, 5, 4, dtype=g.dtype), (3, 2), (2, 1), (1, 0), False, False, None))
 case("_adaptive_avg_pool2d", F(2, 2, 5, 4), run=lambda x: F_.adaptive_avg_pool2d(x, (3, 2)))
 case("_adaptive_avg_pool2d_backward", F(2, 2, 3, 2), run=lambda g: torch.ops.aten._adaptive_avg_pool2d_backward(g, torch.zeros(*g.shape[:2], 5, 4, dtype=g.dtype)))
+case("pick_pixels", F(2, 2, 3, 4), run=lambda x: F_.interpolate(x, (5, 6)))
+case("pick_pixels_backward", F(2, 2, 5, 6), run=lambda g: torch.ops.aten.upsample_nearest2d_backward(g, (5, 6), (*g.shape[:2], 3, 4)))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ std::vector<OperatorCase> image_cases() {
       {"window_means_backward", CALL(op::window_means_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {5, 4}, {2, 3, 2}, {2, 2, 2}, {3, 2}, {2, 1}, {1, 0})), {.leaves_out = "Long Int Byte Bool"}},
       {"_adaptive_avg_pool2d", CALL(op::_adaptive_avg_pool2d(x[0].contiguous(MemoryFormat::ChannelsLast), {3, 2})), {.leaves_out = "Long Int Byte Bool"}},
       {"_adaptive_avg_pool2d_backward", CALL(op::_adaptive_avg_pool2d_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {5, 4})), {.leaves_out = "Long Int Byte Bool"}},
+      {"pick_pixels", CALL(op::pick_pixels(x[0].contiguous(MemoryFormat::ChannelsLast), {0, 0, 1, 1, 2}, {0, 0, 1, 2, 2, 3})), {.also_takes = "Long Int Bool"}},
+      {"pick_pixels_backward", CALL(op::pick_pixels_backward(x[0].contiguous(MemoryFormat::ChannelsLast), {3, 4}, {0, 0, 1, 1, 2}, {0, 0, 1, 2, 2, 3})), {.leaves_out = "Long Int Byte Bool"}},
       {"batch_norm.wrong_weight", CALL(batch_norm(x[0], x[1], {}, {}, {}, true, 0.1, 1e-5))},
       {"conv1d", CALL(conv1d(x[0], x[1], x[2], 2, 1, 1, 2))},
       {"conv3d", CALL(conv3d(x[0], x[1], x[2], 1, {0, 1, 0}))},

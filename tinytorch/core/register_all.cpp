@@ -42,8 +42,6 @@ void register_elementwise_kernels();  // 76_vector_math
 void register_random_kernels();  // 51_random_kernels
 void register_tuned_pooling();  // 55_pooling_kernels
 void register_tuned_means();  // 55_pooling_kernels
-void register_tuned_resampling();  // 85_resampling_kernels
-void register_tuned_reading();  // 85_resampling_kernels
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
 void register_tuned_functions();  // 79_function_kernels
@@ -54,6 +52,9 @@ void register_integer_reductions();  // 80_data_kernels
 void register_tuned_places();  // 80_data_kernels
 void register_tuned_padding();  // 80_data_kernels
 void register_half_elementwise();  // 80_data_kernels
+void register_tuned_resampling();  // 85_resampling_kernels
+void register_tuned_picking();  // 85_resampling_kernels
+void register_tuned_reading();  // 85_resampling_kernels
 void register_tuned_normalization();  // 87_norm_kernels
 void register_tuned_slopes();  // 89_training_kernels
 void register_tuned_positions();  // 89_training_kernels
@@ -102,8 +103,6 @@ void register_all() {
   register_random_kernels();
   register_tuned_pooling();
   register_tuned_means();
-  register_tuned_resampling();
-  register_tuned_reading();
   register_tuned_reductions();
   register_tuned_softmax();
   register_tuned_functions();
@@ -114,6 +113,9 @@ void register_all() {
   register_tuned_places();
   register_tuned_padding();
   register_half_elementwise();
+  register_tuned_resampling();
+  register_tuned_picking();
+  register_tuned_reading();
   register_tuned_normalization();
   register_tuned_slopes();
   register_tuned_positions();

@@ -74,6 +74,32 @@ constinit const ResamplingKernels resampling_kernels = {{rows<float>, line<float
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+template <class U>
+void pick_row(const U* row, const std::int64_t* columns, std::int64_t count, std::int64_t channels, U* out) {
+  const Tag<U> d;
+  if (channels == 1) {
+    for (std::int64_t x = 0; x < count; ++x) out[x] = row[columns[x]];
+    return;
+  }
+  for (std::int64_t x = 0; x < count; ++x, out += channels) {
+    const U* const pixel = row + columns[x] * channels;
+    std::int64_t c = 0;
+    for (; c + kLanes<U> <= channels; c += kLanes<U>) hn::StoreU(hn::LoadU(d, pixel + c), d, out + c);
+    // Masks of AVX2 are for numbers of four and eight bytes.
+    if constexpr (sizeof(U) >= 4) {
+      if (c < channels) StorePart(LoadPart(d, pixel + c, channels - c), d, out + c, channels - c);
+    } else {
+      for (; c < channels; ++c) out[c] = pixel[c];
+    }
+  }
+}
+}  // namespace
+
+constinit const PickKernels pick_kernels = {pick_row<std::uint8_t>, pick_row<std::uint16_t>, pick_row<std::uint32_t>, pick_row<std::uint64_t>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
+
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
 // The pixels around a vector of places: above left, above right, below left and below right.
 template <class T>
 struct Corners {

@@ -29,6 +29,23 @@ TINYTORCH_DECLARE_PER_CAPABILITY(ResamplingKernels, resampling_kernels)
 
 namespace kernels {
 
+// Pixels by their bits: of `count` pixels of `channels` numbers each, number x is the one at row + columns[x] * channels.
+template <class U>
+using PickRow = void (*)(const U* row, const std::int64_t* columns, std::int64_t count, std::int64_t channels, U* out);
+
+struct PickKernels {
+  PickRow<std::uint8_t> of_1;
+  PickRow<std::uint16_t> of_2;
+  PickRow<std::uint32_t> of_4;
+  PickRow<std::uint64_t> of_8;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(PickKernels, pick_kernels)
+
+}  // namespace kernels
+
+namespace kernels {
+
 // `count` places (y, x) at which planes of height x width are read, and for each of some channels a plane and a row of results.
 template <class T>
 struct Reading {

@@ -540,7 +540,7 @@ HWY_INLINE void AskAhead(const T* from) {
 // Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
 constexpr bool kMaskedAccessIsSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
 
-// The first `count` numbers at `from`, then zeros. REQUIRES: 0 <= count < LanesOf(d).
+// The first `count` numbers at `from`, of four or eight bytes, for which AVX2 has masks; then zeros. REQUIRES: 0 <= count < LanesOf(d).
 template <class D, class T>
 HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
   if constexpr (kMaskedAccessIsSafe) {
@@ -552,7 +552,7 @@ HWY_INLINE hn::Vec<D> LoadPart(D d, const T* from, std::int64_t count) {
   }
 }
 
-// Stores the first `count` numbers of the vector. REQUIRES: 0 <= count < LanesOf(d).
+// Stores the first `count` numbers of the vector, of four or eight bytes. REQUIRES: 0 <= count < LanesOf(d).
 template <class D, class V, class T>
 HWY_INLINE void StorePart(V value, D d, T* to, std::int64_t count) {
   if constexpr (kMaskedAccessIsSafe) {

@@ -14,6 +14,7 @@
 #include "tinytorch/core/layouts.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/core/tensor_data.h"
+#include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/more_pool.h"
 
 namespace tinytorch {
@@ -200,6 +201,26 @@ constinit Operator<Tensor(const Tensor&, std::int64_t, std::int64_t, const Tenso
                      no_gradient, no_gradient, no_gradient)});
 
 namespace {
+Tensor places_of(IntArrayRef list) { return tensor(std::vector<std::int64_t>(list.begin(), list.end())); }
+
+Tensor pick_pixels_cpu(const Tensor& self, IntArrayRef rows, IntArrayRef columns) { return index_select(index_select(self, 3, places_of(columns)), 2, places_of(rows)); }
+
+Tensor pick_pixels_backward_cpu(const Tensor& grad, IntArrayRef size, IntArrayRef rows, IntArrayRef columns) {
+  const Tensor of_rows = zeros({grad.size(0), grad.size(1), size[0], grad.size(3)}, grad.scalar_type()).index_add(2, places_of(rows), grad);
+  return zeros({grad.size(0), grad.size(1), size[0], size[1]}, grad.scalar_type()).index_add(3, places_of(columns), of_rows);
+}
+}  // namespace
+
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef)> op::pick_pixels(
+    "pick_pixels", {.cpu = pick_pixels_cpu, .autograd = gradient_of<op::pick_pixels>([](const Tensor& g, Sizes<0> sizes, Arg<1, DimVector> rows, Arg<2, DimVector> columns) {
+                      return op::pick_pixels_backward(g, spatial_sizes(sizes), rows.value, columns.value);
+                    })});
+constinit Operator<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef)> op::pick_pixels_backward(
+    "pick_pixels_backward", {.cpu = pick_pixels_backward_cpu, .autograd = gradient_of<op::pick_pixels_backward>([](const Tensor& g, Arg<2, DimVector> rows, Arg<3, DimVector> columns) {
+                               return op::pick_pixels(g, rows.value, columns.value);
+                             })});
+
+namespace {
 // "(H: 3, W: 4)" for the last dimensions of a size.
 std::string named_sizes(IntArrayRef sizes) {
   constexpr const char* names[] = {"D: ", "H: ", "W: "};
@@ -220,6 +241,10 @@ Tensor upsample(const Tensor& self, IntArrayRef output_size, Filter kernel, bool
   const bool weighs = kernel != Filter::Nearest && kernel != Filter::NearestExact;
   TORCH_CHECK_NOT_IMPLEMENTED(!weighs || self.is_floating_point(), "\"compute_indices_weights_", kernel == Filter::Linear || kernel == Filter::LinearAntialias ? "linear" : "cubic",
                               "\" not implemented for '", self.scalar_type(), "'\n[upsample] convert with to(kFloat) first.");
+  if (!weighs && dims == 2) {
+    const Taps rows = taps_of(kernel, input_size[0], output_size[0], align_corners, scales[0]), columns = taps_of(kernel, input_size[1], output_size[1], align_corners, scales[1]);
+    return in_format_of(self, op::pick_pixels(self, rows.index, columns.index));
+  }
   // Images with channels last are resized where they lie: their pixels are rows of channels.
   const bool last = dims == 2 && has_channels_last(self);
   Tensor result = last ? self.permute({0, 2, 3, 1}) : self;
@@ -240,7 +265,10 @@ Tensor resample_in_float(const Tensor& self, std::int64_t dim, std::int64_t size
 }
 }  // namespace
 
-void register_resampling_in_float() { op::resample.set(Layer::HalfPrecision, resample_in_float); }
+void register_resampling_in_float() {
+  op::resample.set(Layer::HalfPrecision, resample_in_float);
+  compute_in_float<op::pick_pixels_backward>();
+}
 
 Tensor upsample_nearest1d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales) { return upsample(self, output_size, Filter::Nearest, false, {scales}); }
 Tensor upsample_nearest2d(const Tensor& self, IntArrayRef output_size, std::optional<double> scales_h, std::optional<double> scales_w) {

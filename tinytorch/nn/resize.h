@@ -40,6 +40,10 @@ namespace op {
 // Weighted sums of places along `dim`, of which `self` has `size`: number i of the result's is the sum of weights[j] times place index[j], for j from starts[i] to starts[i + 1].
 // starts (one more than the result has places) and index are Long, weights double. Floating point only. O(numel of the result for each neighbour).
 extern Operator<Tensor(const Tensor& self, std::int64_t dim, std::int64_t size, const Tensor& starts, const Tensor& index, const Tensor& weights)> resample;
+// Pixel (i, j) of the result is pixel (rows[i], columns[j]) of self (N, C, H, W), of any dtype. The lists do not fall.
+extern Operator<Tensor(const Tensor& self, IntArrayRef rows, IntArrayRef columns)> pick_pixels;
+// Its gradient: each pixel of images of `size` is the sum of `grad` over those that are it.
+extern Operator<Tensor(const Tensor& grad, IntArrayRef size, IntArrayRef rows, IntArrayRef columns)> pick_pixels_backward;
 }  // namespace op
 
 // The tables of op::resample in vectors, read once all of them is known to be in order.

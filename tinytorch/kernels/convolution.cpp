@@ -824,6 +824,11 @@ std::int64_t together(std::int64_t N) {
 // Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
 bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
 
+// Whether it is done for results in rows of `width`: under a stride, and where such rows leave lanes of the tiles above without work.
+bool turning_pays(const Shapes& s, std::int64_t width, ScalarType type) {
+  return many_channels(s) && (IntArrayRef(s.grid.stride).back() > 1 || width % (type == kFloat ? window_table<float>().lanes : window_table<double>().lanes) != 0);
+}
+
 // The numbers of a bias, without gaps; null without a bias.
 template <class T>
 const T* numbers_of(const Tensor& bias) {
@@ -844,7 +849,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
     }
   }
   if (const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups); y.defined()) return y;
-  if (many_channels(s) && stride.back() > 1) {
+  if (turning_pays(s, IntArrayRef(s.places).back(), input.scalar_type())) {
     // Not of images of one pixel, which lie in both orders at once.
     const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, bias, stride, padding, dilation, groups);
     if (y.defined()) return y.contiguous();
@@ -945,7 +950,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
     }
   }
   if (const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups); x.defined()) return x;
-  if (many_channels(s) && stride.back() > 1) {
+  if (turning_pays(s, input_sizes.back(), grad.scalar_type())) {
     const Tensor x = kernels::channels_last_convolution_input(grad.contiguous(MemoryFormat::ChannelsLast), weight, input_sizes, stride, padding, dilation, groups);
     if (x.defined()) return x.contiguous();
   }

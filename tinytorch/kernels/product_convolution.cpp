@@ -185,8 +185,11 @@ struct PixelWindows {
   std::int64_t rows() const { return N * output.rows; }  // of windows, in all images
   std::int64_t taps() const { return kernel.rows * kernel.columns; }
 
+  // The first row of pixels, of all images, under the windows of row `i`, and how many rows a window reaches over.
+  std::int64_t first_pixels(std::int64_t i) const { return i / output.rows * size.rows + i % output.rows * stride.rows - padding.rows; }
+  std::int64_t reach() const { return (kernel.rows - 1) * dilation.rows + 1; }
   // Where the first window of row `i` begins; beside the image where it is padded.
-  std::int64_t corner(std::int64_t i) const { return i / output.rows * image() + (i % output.rows * stride.rows - padding.rows) * row() - padding.columns * C; }
+  std::int64_t corner(std::int64_t i) const { return first_pixels(i) * row() - padding.columns * C; }
   // Which rows of the kernel lie in the image under the windows of row `i`, and which columns under those of column `i`: [first, second).
   std::pair<std::int64_t, std::int64_t> rows_inside(std::int64_t i) const { return inside(i % output.rows * stride.rows - padding.rows, size.rows, kernel.rows, dilation.rows); }
   std::pair<std::int64_t, std::int64_t> columns_inside(std::int64_t i) const { return inside(i * stride.columns - padding.columns, size.columns, kernel.columns, dilation.columns); }
@@ -198,29 +201,59 @@ struct PixelWindows {
   std::int64_t offset(std::int64_t i, std::int64_t j) const { return i * dilation.rows * row() + j * dilation.columns * C; }
 };
 
-// A copy of images with zeros around them, `in_front` of them and up to `size`; the images themselves if there are none. REQUIRES: channels are last.
+// Images whose channels are last, with zeros around them: `in_front` of them, and behind them up to `size`. Their rows, of all images, are counted with the zeros.
 template <class T>
-Tensor with_border(const Tensor& images, Plane in_front, Plane size) {
-  if (size.rows == images.size(2) && size.columns == images.size(3)) return images;
-  const std::int64_t C = images.size(1), rows = images.size(2), line = images.size(3) * C, before = in_front.columns * C, wide = size.columns * C, tall = size.rows;
-  const Tensor result = empty({images.size(0) * tall * wide}, images.scalar_type());
-  const T* const from = images.data<T>();
-  T* const to = result.data<T>();
-  parallel_for(0, images.size(0) * tall, std::max<std::int64_t>(1, 16384 / wide), [&](std::int64_t first, std::int64_t stop) {
-    for (std::int64_t i = first; i < stop; ++i) {
-      const std::int64_t row = i % tall - in_front.rows;
-      T* const out = to + i * wide;
-      if (row < 0 || row >= rows) {
-        std::fill_n(out, wide, T{0});
-        continue;
+struct Bordered {
+  Bordered(const Tensor& images_, Plane in_front_, Plane size_) : images(images_), in_front(in_front_), size(size_), line(images.size(3) * images.size(1)), wide(size.columns * images.size(1)) {}
+
+  // Whether these are the images as they lie.
+  bool bare() const { return size.rows == images.size(2) && size.columns == images.size(3); }
+
+  // Copies the rows [first, stop). The threads share many rows.
+  void copy(std::int64_t first, std::int64_t stop, T* out) const {
+    const std::int64_t rows = images.size(2), before = in_front.columns * images.size(1);
+    parallel_for(first, stop, std::max<std::int64_t>(1, 16384 / wide), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        T* const to = out + (i - first) * wide;
+        const std::int64_t row = i % size.rows - in_front.rows;
+        if (row < 0 || row >= rows) {
+          std::fill_n(to, wide, T{0});
+          continue;
+        }
+        std::fill_n(to, before, T{0});
+        std::copy_n(images.data<T>() + (i / size.rows * rows + row) * line, line, to + before);
+        std::fill_n(to + before + line, wide - before - line, T{0});
       }
-      std::fill_n(out, before, T{0});
-      std::copy_n(from + (i / tall * rows + row) * line, line, out + before);
-      std::fill_n(out + before + line, wide - before - line, T{0});
-    }
-  });
-  return result;
-}
+    });
+  }
+
+  // Copies all of them, if there are zeros: the same images, bare.
+  Bordered whole() const {
+    if (bare()) return *this;
+    const Tensor result = empty({images.size(0), images.size(1), size.rows, size.columns}, images.scalar_type(), MemoryFormat::ChannelsLast);
+    copy(0, images.size(0) * size.rows, result.data<T>());
+    return {result, {0, 0}, size};
+  }
+
+  Tensor images;
+  Plane in_front, size;
+  std::int64_t line, wide;
+};
+
+// Some of their rows: where they lie in bare images, else a copy of these.
+template <class T>
+class BorderedRows {
+ public:
+  BorderedRows(const Bordered<T>& x, std::int64_t first, std::int64_t stop) : first_(x.bare() ? 0 : first), rows_(x.bare() ? x.images : empty({(stop - first) * x.wide}, x.images.scalar_type())) {
+    if (!x.bare()) x.copy(first, stop, rows_.data<T>());
+  }
+  std::int64_t first() const { return first_; }  // the row at data()
+  const T* data() const { return rows_.data<T>(); }
+
+ private:
+  std::int64_t first_;
+  Tensor rows_;
+};
 
 // Where results go: that of window x in row i, of all images, to i / rows * image + i % rows * row + x * pixel.
 struct PixelPlaces {
@@ -255,7 +288,7 @@ std::vector<Lines> lines_of(const PixelWindows& p, std::int64_t longest) {
 
 // y (N, output, M), at its places, = the windows of x (N, size, C) times w, and the bias (M), unless that is null. REQUIRES: all windows lie in x.
 template <class T>
-void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
+void convolve_pixels(const PixelWindows& p, const Bordered<T>& x, const KernelView<T>& w, const T* bias, const PixelPlaces& places, T* y) {
   const kernels::GemmTable<T>& gemm = kernels::gemm_table<T>();
   const kernels::ChannelTable<T>& table = channel_table<T>();
   const std::int64_t K = p.taps() * p.C, strips = pieces_of(p.M, table.columns);
@@ -269,13 +302,14 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
     const int width = static_cast<int>(width_of(s));
     gemm.pack(panels + s * table.columns * K + tap * p.C * width, width, from, w.to, w.from, static_cast<int>(channels_of(s)), p.C);
   });
-  const std::vector<Lines> all_lines = lines_of(p, kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K);
+  const std::vector<Lines> all_lines = lines_of(p, 4 * kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K);
   const std::int64_t row_bytes = p.stride.rows * p.row() * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t in_cache = std::max<std::int64_t>(1, kernels::cache_sizes().second / 4 / row_bytes);
+  const std::int64_t in_cache = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / row_bytes);
   const std::int64_t pieces = std::min(p.rows(), std::max<std::int64_t>(pieces_of(p.rows(), in_cache), get_num_threads()));
   const std::int64_t tiles = pieces_of(p.output.columns, table.rows), step = p.stride.columns * p.C;
   kernels::run_tasks(pieces, [&](std::int64_t piece) {
     const std::int64_t first = p.rows() * piece / pieces, stop = p.rows() * (piece + 1) / pieces;
+    const BorderedRows<T> pixels(x, p.first_pixels(first), p.first_pixels(stop - 1) + p.reach());
     for (std::int64_t s = 0; s < strips; ++s) {
       for (const Lines& lines : all_lines) {
         const std::int64_t width = width_of(s);
@@ -283,7 +317,7 @@ void convolve_pixels(const PixelWindows& p, const T* x, const KernelView<T>& w, 
         for (std::int64_t row = first; row < stop; ++row) {
           for (std::int64_t t = 0; t < tiles; ++t) {
             const std::int64_t window = p.output.columns * t / tiles, next = p.output.columns * (t + 1) / tiles;
-            tile.a = x + p.corner(row) + window * step;
+            tile.a = pixels.data() + (p.corner(row) - pixels.first() * p.row()) + window * step;
             tile.out = y + places.at(row, window) + s * table.columns;
             // The first lines' sums are added to the bias, the others' to what is there.
             if (lines.k > 0) tile.start = tile.out, tile.start_row = tile.out_row;
@@ -355,7 +389,7 @@ Tensor in_packing_order(const Tensor& weight, bool by_channel) { return by_chann
 
 // sums (taps, C, columns) = over all windows, pixels of x (N, size, C) times slopes g (N, output, columns). REQUIRES: no padding; columns fill vectors.
 template <class T>
-void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t columns, T* sums) {
+void multiply_pixels(const PixelWindows& p, const Bordered<T>& x, const T* g, std::int64_t columns, T* sums) {
   // So many windows at a time that a strip of their slopes stays in the first cache while all pixels pass by.
   constexpr std::int64_t kWindows = 256;
   const kernels::ChannelTable<T>& table = channel_table<T>();
@@ -363,15 +397,16 @@ void multiply_pixels(const PixelWindows& p, const T* x, const T* g, std::int64_t
   const std::int64_t tiles = pieces_of(p.C, table.rows), strips = pieces_of(columns, table.columns);
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::int64_t first = p.rows() * chunk / chunks, stop = p.rows() * (chunk + 1) / chunks;
+    const BorderedRows<T> pixels(x, p.first_pixels(first), p.first_pixels(stop - 1) + p.reach());
     std::vector<std::int64_t> corners;
-    for (std::int64_t row = first; row < stop; ++row) corners.push_back(p.corner(row));
+    for (std::int64_t row = first; row < stop; ++row) corners.push_back(p.corner(row) - pixels.first() * p.row());
     kernels::run_tasks(strips * p.taps(), [&](std::int64_t task) {
       const std::int64_t s = task / p.taps(), tap = task % p.taps();
       const int width = static_cast<int>(std::min<std::int64_t>(table.columns, columns - s * table.columns));
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t c = p.C * t / tiles, next = p.C * (t + 1) / tiles;
         T* const out = sums + (tap * p.C + c) * columns + s * table.columns;
-        const kernels::PixelTile<T> tile{x + p.offset(tap / p.kernel.columns, tap % p.kernel.columns) + c, 1, p.stride.columns * p.C, corners.data(), stop - first, p.output.columns, g + first * p.output.columns * columns + s * table.columns, p.output.columns * columns,
+        const kernels::PixelTile<T> tile{pixels.data() + p.offset(tap / p.kernel.columns, tap % p.kernel.columns) + c, 1, p.stride.columns * p.C, corners.data(), stop - first, p.output.columns, g + first * p.output.columns * columns + s * table.columns, p.output.columns * columns,
                                          columns, out, columns, chunk > 0 ? out : nullptr, columns};
         table.tile(tile, static_cast<int>(next - c), width);
       }
@@ -462,8 +497,7 @@ Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& wei
     if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, starts.at(0), places, result.data<T>());
     const Plane around = std::exchange(p.padding, {0, 0});
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
-    const Tensor x = with_border<T>(input, around, p.size);
-    convolve_pixels<T>(p, x.data<T>(), w, starts.at(0), places, result.data<T>());
+    convolve_pixels<T>(p, {input, around, p.size}, w, starts.at(0), places, result.data<T>());
   });
   return result;
 }
@@ -524,7 +558,10 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
   const auto [first_column, last_column] = places_met(in_columns, grad.size(3));
   const Plane around = by_channel ? Plane{0, 0} : Plane{-first_row, -first_column}, size = by_channel ? Plane{grad.size(2), grad.size(3)} : Plane{last_row - first_row, last_column - first_column};
   with_type_of(grad, [&]<class T>() {
-    const Tensor ordered = in_packing_order(weight, by_channel), y = with_border<T>(grad, around, size);
+    const Tensor ordered = in_packing_order(weight, by_channel);
+    const Bordered<T> bordered(grad, around, size);
+    // With a stride each phase would copy the same rows again.
+    const Bordered<T> y = strided ? bordered.whole() : bordered;
     const IntArrayRef at = ordered.strides();
     for (const PhaseWindows& rows : in_rows)
       for (const PhaseWindows& columns : in_columns) {
@@ -533,8 +570,8 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
         const PixelPlaces places{rows.count, input_sizes[2] * line, stride[0] * line, stride[1] * C};
         const KernelView<T> w{ordered.data<T>() + rows.last_tap * at[2] + columns.last_tap * at[3], by_channel ? at[0] : at[1], at[0], -rows.tap_step * at[2], -columns.tap_step * at[3]};
         T* const to = result.data<T>() + rows.start * line + columns.start * C;
-        if (by_channel) convolve_channels<T>(p, y.data<T>(), w, nullptr, places, to);
-        else convolve_pixels<T>(p, y.data<T>(), w, nullptr, places, to);
+        if (by_channel) convolve_channels<T>(p, grad.data<T>(), w, nullptr, places, to);
+        else convolve_pixels<T>(p, y, w, nullptr, places, to);
       }
   });
   return result;
@@ -555,10 +592,9 @@ Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tens
     }
     p.padding = {0, 0};
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
-    const Tensor x = with_border<T>(images, around, p.size);
     const Tensor slopes = with_whole_vectors(grad, channel_table<T>().columns / 2);
     const Tensor sums = empty({kernel.rows, kernel.columns, p.C, slopes.size(3)}, input.scalar_type());
-    multiply_pixels<T>(p, x.data<T>(), slopes.data<T>(), slopes.size(3), sums.data<T>());
+    multiply_pixels<T>(p, {images, around, p.size}, slopes.data<T>(), slopes.size(3), sums.data<T>());
     result = sums.narrow(3, 0, p.M).permute({3, 2, 0, 1}).contiguous();
   });
   return result;

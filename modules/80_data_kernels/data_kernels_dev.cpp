@@ -132,6 +132,7 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/more_activations.h"
 #include "tinytorch/nn/padding.h"
 #include "tito/lesson.h"
 #include <cmath>

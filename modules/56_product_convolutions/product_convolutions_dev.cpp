@@ -744,7 +744,8 @@ void convolve_pixels(const PixelWindows& p, const Bordered<T>& x, const KernelVi
   const std::vector<Lines> all_lines = lines_of(p, 4 * kernels::block_sizes(kernels::cache_sizes(), sizeof(T), table.rows, table.columns).K);
   const std::int64_t row_bytes = p.stride.rows * p.row() * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t in_cache = std::max<std::int64_t>(1, kernels::cache_sizes().second / 8 / row_bytes);
-  const std::int64_t pieces = std::min(p.rows(), std::max<std::int64_t>(pieces_of(p.rows(), in_cache), get_num_threads()));
+  // As many for each thread.
+  const std::int64_t threads = get_num_threads(), pieces = std::min(p.rows(), pieces_of(pieces_of(p.rows(), in_cache), threads) * threads);
   const std::int64_t tiles = pieces_of(p.output.columns, table.rows), step = p.stride.columns * p.C;
   kernels::run_tasks(pieces, [&](std::int64_t piece) {
     const std::int64_t first = p.rows() * piece / pieces, stop = p.rows() * (piece + 1) / pieces;

@@ -824,7 +824,7 @@ std::int64_t together(std::int64_t N) {
 // Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
 bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
 
-// Whether it is done for results in rows of `width`: under a stride, and where such rows leave lanes of the tiles above without work.
+// Whether channels are put last for results in rows of `width`: under a stride, and where such rows leave lanes of the tiles above without work.
 bool turning_pays(const Shapes& s, std::int64_t width, ScalarType type) {
   return many_channels(s) && (IntArrayRef(s.grid.stride).back() > 1 || width % (type == kFloat ? window_table<float>().lanes : window_table<double>().lanes) != 0);
 }

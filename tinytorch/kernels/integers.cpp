@@ -166,16 +166,14 @@ Tensor where_by_bits(const Tensor& condition, const Tensor& self, const Tensor& 
   return result;
 }
 
-// Calls f<T> with any integer dtype; false for others.
+// Calls f<T> with any integer dtype; with no other.
 template <class F>
-bool in_any_integer_type(ScalarType type, F f) {
+void in_any_integer_type(ScalarType type, F f) {
   if (type == kLong) f.template operator()<std::int64_t>();
   else if (type == kInt) f.template operator()<std::int32_t>();
   else if (type == kShort) f.template operator()<std::int16_t>();
   else if (type == kChar) f.template operator()<std::int8_t>();
   else if (type == kByte) f.template operator()<std::uint8_t>();
-  else return false;
-  return true;
 }
 
 template <class T>

@@ -1038,7 +1038,14 @@ std::int64_t longest_block(const kernels::GemmTable<T>& table) {
 // then columns, then channels: what a vector of windows needs are some of its rows, which are one range, or some columns of these, one range in each row. LeNet-5's second convolution is such a case: half of its multiplications are left.
 // Where images lie side by side in groups of a tile's width, a tile has under each of the kernel's numbers either pixels only or zeros only. What meets zeros is left out, so nobody reads a zero, and the image needs no border: it is read where it lies, as if there were one.
 //
-// Images of many channels whose rows fill no vectors go another way: from 32 channels on, before and behind the convolution, their channels are put last for this one convolution (chapter 56), whose tiles have vectors of channels, whatever the rows are. For 5 x 5 from 32 to 64 channels of 28 x 28 that was 1.11 times as fast as images side by side, with gradients 1.07; of images whose rows fill vectors it gains nothing (0.96 to 1.02).
+// Images of many channels go another way where such rows are a trouble: their channels are put last for this one convolution (chapter 56 turns them as it reads them), and its tiles have vectors of channels, whatever the rows are. Measured with vectors of sixteen floats, how many times as fast as the ways above, forward:
+//
+//     under a stride of 2, from 16 channels on        32 images of 32 x 32 from 16 to 32 channels 1.03, of 16 x 16 1.6; the gradient of their input 1.07 and 1.9: rows are copied apart there, into places for even and for odd columns
+//     5 x 5, rows of 14, 28, 56, 32 to 64 channels    one image 1.2 each; four 1.25, 1.05 and 1.07; eight 0.97, 1.06 and 1.1
+//     the same, 32 images                             0.86, 0.96 and 1.1: as many images side by side as a tile has lanes fill it, and a row of them has no lane that is thrown away
+//     rows that fill vectors                          1.0
+//
+// So channels are put last under a stride from 16 channels on. Without one it takes 32 channels, and rows that fill no vectors, and images that do not fill a tile side by side or rows of more than 32 pixels. The gradient of the weights gains most, up to twice, since its sums run over rows: it is turned from 32 channels on unless rows are short and images fill tiles side by side.
 //
 // The gradient of the input goes through phases backwards: the pixels of one phase were touched by those numbers of the kernel only that lie on it, so each phase of the gradient is a convolution of stride 1, of the result's gradient with a part of the kernel, turned around.
 
@@ -1774,13 +1781,25 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
-// Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
-bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
+bool channels_are_last(const Tensor& images) { return images.suggest_memory_format() == MemoryFormat::ChannelsLast; }
 
-// Whether channels are put last for results in rows of `width`: under a stride, and where such rows leave lanes of the tiles above without work.
-bool turning_pays(const Shapes& s, std::int64_t width, ScalarType type) {
-  return many_channels(s) && (IntArrayRef(s.grid.stride).back() > 1 || width % (type == kFloat ? window_table<float>().lanes : window_table<double>().lanes) != 0);
-}
+// Whether channels are put last for one convolution (chapter 56). The bounds are measured.
+struct Turning {
+  Turning(const Shapes& s, ScalarType type)
+      : possible(s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1), strided(IntArrayRef(s.grid.stride).back() > 1), channels(std::min(s.C, s.M)), lanes(type == kFloat ? window_table<float>().lanes : window_table<double>().lanes), images_fill_tiles(s.N % (2 * lanes) == 0) {}
+
+  // For results in rows of `width`.
+  bool pays(std::int64_t width) const {
+    if (strided) return possible && channels >= 16;
+    return possible && channels >= 32 && width % lanes != 0 && (width > 32 || !images_fill_tiles);
+  }
+  // For the gradient of the weights, of results in rows of `width`.
+  bool pays_for_kernel(std::int64_t width) const { return strided ? pays(width) : possible && channels >= 32 && (width > 14 || !images_fill_tiles); }
+
+  bool possible, strided;
+  std::int64_t channels, lanes;
+  bool images_fill_tiles;
+};
 
 // The numbers of a bias, without gaps; null without a bias.
 template <class T>
@@ -1801,11 +1820,9 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
       return result;
     }
   }
-  if (const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups); y.defined()) return y;
-  if (turning_pays(s, IntArrayRef(s.places).back(), input.scalar_type())) {
-    // Not of images of one pixel, which lie in both orders at once.
-    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, bias, stride, padding, dilation, groups);
-    if (y.defined()) return y.contiguous();
+  if (const bool last = channels_are_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
+    const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups);
+    if (y.defined()) return last ? y : y.contiguous();
   }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
@@ -1902,10 +1919,9 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
       return result;
     }
   }
-  if (const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups); x.defined()) return x;
-  if (turning_pays(s, input_sizes.back(), grad.scalar_type())) {
-    const Tensor x = kernels::channels_last_convolution_input(grad.contiguous(MemoryFormat::ChannelsLast), weight, input_sizes, stride, padding, dilation, groups);
-    if (x.defined()) return x.contiguous();
+  if (const bool last = channels_are_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
+    const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups);
+    if (x.defined()) return last ? x : x.contiguous();
   }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
@@ -1943,8 +1959,10 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       return result;
     }
   }
-  if (const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups); w.defined()) return w;
-  if (many_channels(s) && s.places[1] >= 14) return kernels::channels_last_convolution_weight(input, grad.contiguous(MemoryFormat::ChannelsLast), weight_sizes, stride, padding, dilation, groups);
+  if (channels_are_last(grad) || Turning(s, grad.scalar_type()).pays_for_kernel(IntArrayRef(s.places).back())) {
+    const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups);
+    if (w.defined()) return w;
+  }
   const Tensor y = grad.contiguous(), result = empty(weight_sizes, input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {

@@ -821,13 +821,25 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
-// Whether an image has so many channels, and each place so much work, that putting channels last (chapter 56) for one convolution costs a tenth of it or less.
-bool many_channels(const Shapes& s) { return s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1 && s.C >= 32 && s.M >= 32; }
+bool channels_are_last(const Tensor& images) { return images.suggest_memory_format() == MemoryFormat::ChannelsLast; }
 
-// Whether channels are put last for results in rows of `width`: under a stride, and where such rows leave lanes of the tiles above without work.
-bool turning_pays(const Shapes& s, std::int64_t width, ScalarType type) {
-  return many_channels(s) && (IntArrayRef(s.grid.stride).back() > 1 || width % (type == kFloat ? window_table<float>().lanes : window_table<double>().lanes) != 0);
-}
+// Whether channels are put last for one convolution (chapter 56). The bounds are measured.
+struct Turning {
+  Turning(const Shapes& s, ScalarType type)
+      : possible(s.G == 1 && s.grid.kernel.size() == 2 && s.V > 1), strided(IntArrayRef(s.grid.stride).back() > 1), channels(std::min(s.C, s.M)), lanes(type == kFloat ? window_table<float>().lanes : window_table<double>().lanes), images_fill_tiles(s.N % (2 * lanes) == 0) {}
+
+  // For results in rows of `width`.
+  bool pays(std::int64_t width) const {
+    if (strided) return possible && channels >= 16;
+    return possible && channels >= 32 && width % lanes != 0 && (width > 32 || !images_fill_tiles);
+  }
+  // For the gradient of the weights, of results in rows of `width`.
+  bool pays_for_kernel(std::int64_t width) const { return strided ? pays(width) : possible && channels >= 32 && (width > 14 || !images_fill_tiles); }
+
+  bool possible, strided;
+  std::int64_t channels, lanes;
+  bool images_fill_tiles;
+};
 
 // The numbers of a bias, without gaps; null without a bias.
 template <class T>
@@ -848,11 +860,9 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
       return result;
     }
   }
-  if (const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups); y.defined()) return y;
-  if (turning_pays(s, IntArrayRef(s.places).back(), input.scalar_type())) {
-    // Not of images of one pixel, which lie in both orders at once.
-    const Tensor y = kernels::channels_last_convolution(input.contiguous(MemoryFormat::ChannelsLast), weight, bias, stride, padding, dilation, groups);
-    if (y.defined()) return y.contiguous();
+  if (const bool last = channels_are_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
+    const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups);
+    if (y.defined()) return last ? y : y.contiguous();
   }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
@@ -949,10 +959,9 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
       return result;
     }
   }
-  if (const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups); x.defined()) return x;
-  if (turning_pays(s, input_sizes.back(), grad.scalar_type())) {
-    const Tensor x = kernels::channels_last_convolution_input(grad.contiguous(MemoryFormat::ChannelsLast), weight, input_sizes, stride, padding, dilation, groups);
-    if (x.defined()) return x.contiguous();
+  if (const bool last = channels_are_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
+    const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups);
+    if (x.defined()) return last ? x : x.contiguous();
   }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
@@ -990,8 +999,10 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       return result;
     }
   }
-  if (const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups); w.defined()) return w;
-  if (many_channels(s) && s.places[1] >= 14) return kernels::channels_last_convolution_weight(input, grad.contiguous(MemoryFormat::ChannelsLast), weight_sizes, stride, padding, dilation, groups);
+  if (channels_are_last(grad) || Turning(s, grad.scalar_type()).pays_for_kernel(IntArrayRef(s.places).back())) {
+    const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups);
+    if (w.defined()) return w;
+  }
   const Tensor y = grad.contiguous(), result = empty(weight_sizes, input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
     if (s.V > 1 && side_by_side_pays<T>(s, s.places, input.numel() + y.numel())) {

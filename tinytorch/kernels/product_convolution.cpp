@@ -201,51 +201,65 @@ struct PixelWindows {
   std::int64_t offset(std::int64_t i, std::int64_t j) const { return i * dilation.rows * row() + j * dilation.columns * C; }
 };
 
-// Images whose channels are last, with zeros around them: `in_front` of them, and behind them up to `size`. Their rows, of all images, are counted with the zeros.
+// Images, their channels put last if they are not, with zeros around them: `in_front` of them, and behind them up to `size`. Their rows, of all images, are counted with the zeros.
 template <class T>
 struct Bordered {
-  Bordered(const Tensor& images_, Plane in_front_, Plane size_) : images(images_), in_front(in_front_), size(size_), line(images.size(3) * images.size(1)), wide(size.columns * images.size(1)) {}
+  Bordered(const Tensor& images_, Plane in_front_, Plane size_) : images(images_), in_front(in_front_), size(size_) {}
+
+  std::int64_t channels() const { return images.size(1); }
 
   // Whether these are the images as they lie.
-  bool bare() const { return size.rows == images.size(2) && size.columns == images.size(3); }
+  bool bare() const { return images.is_contiguous(MemoryFormat::ChannelsLast) && size.rows == images.size(2) && size.columns == images.size(3); }
 
-  // Copies the rows [first, stop). The threads share many rows.
-  void copy(std::int64_t first, std::int64_t stop, T* out) const {
-    const std::int64_t rows = images.size(2), before = in_front.columns * images.size(1);
-    parallel_for(first, stop, std::max<std::int64_t>(1, 16384 / wide), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        T* const to = out + (i - first) * wide;
-        const std::int64_t row = i % size.rows - in_front.rows;
-        if (row < 0 || row >= rows) {
-          std::fill_n(to, wide, T{0});
-          continue;
-        }
-        std::fill_n(to, before, T{0});
-        std::copy_n(images.data<T>() + (i / size.rows * rows + row) * line, line, to + before);
-        std::fill_n(to + before + line, wide - before - line, T{0});
+  // Copies the rows from `first` on to `out` (rows, size.columns, channels), without gaps. The threads share many rows.
+  void copy(std::int64_t first, const Tensor& out) const {
+    const std::int64_t rows = out.size(0), parts = in_parallel_region() ? 1 : get_num_threads();
+    kernels::run_pieces({0, rows, pieces_of(rows, parts)}, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end;) {
+        // The rest of an image, or whole images.
+        const std::int64_t row = (first + i) % size.rows, whole = row == 0 ? (end - i) / size.rows : 0;
+        const std::int64_t count = whole > 0 ? whole * size.rows : std::min(end - i, size.rows - row);
+        copy_images((first + i) / size.rows, std::max<std::int64_t>(1, whole), row, out.narrow(0, i, count));
+        i += count;
       }
     });
   }
 
-  // Copies all of them, if there are zeros: the same images, bare.
+  // Copies all of them, if they are not bare: the same images, bare.
   Bordered whole() const {
     if (bare()) return *this;
-    const Tensor result = empty({images.size(0), images.size(1), size.rows, size.columns}, images.scalar_type(), MemoryFormat::ChannelsLast);
-    copy(0, images.size(0) * size.rows, result.data<T>());
+    const Tensor result = empty({images.size(0), channels(), size.rows, size.columns}, images.scalar_type(), MemoryFormat::ChannelsLast);
+    copy(0, result.permute({0, 2, 3, 1}).view({-1, size.columns, channels()}));
     return {result, {0, 0}, size};
   }
 
   Tensor images;
   Plane in_front, size;
-  std::int64_t line, wide;
+
+ private:
+  // Copies rows of `count` images from the n-th on, of each as many, from its row `first` on.
+  void copy_images(std::int64_t n, std::int64_t count, std::int64_t first, const Tensor& out) const {
+    const std::int64_t columns = images.size(3), rows = out.size(0) / count;
+    const std::int64_t begin = std::clamp<std::int64_t>(in_front.rows, first, first + rows), stop = std::clamp<std::int64_t>(in_front.rows + images.size(2), begin, first + rows);  // of pixels
+    const std::int64_t before = in_front.columns * channels(), line = columns * channels(), wide = size.columns * channels();
+    T* to = out.data<T>();
+    for (std::int64_t i = 0; i < count * rows; ++i, to += wide) {
+      const bool has_pixels = first + i % rows >= begin && first + i % rows < stop;
+      if (!has_pixels) std::fill_n(to, wide, T{0});
+      else std::fill_n(to, before, T{0}), std::fill_n(to + before + line, wide - before - line, T{0});
+    }
+    if (begin == stop) return;
+    copy_(out.view({count, rows, size.columns, channels()}).narrow(1, begin - first, stop - begin).narrow(2, in_front.columns, columns),
+          images.narrow(0, n, count).narrow(2, begin - in_front.rows, stop - begin).permute({0, 2, 3, 1}));
+  }
 };
 
 // Some of their rows: where they lie in bare images, else a copy of these.
 template <class T>
 class BorderedRows {
  public:
-  BorderedRows(const Bordered<T>& x, std::int64_t first, std::int64_t stop) : first_(x.bare() ? 0 : first), rows_(x.bare() ? x.images : empty({(stop - first) * x.wide}, x.images.scalar_type())) {
-    if (!x.bare()) x.copy(first, stop, rows_.data<T>());
+  BorderedRows(const Bordered<T>& x, std::int64_t first, std::int64_t stop) : first_(x.bare() ? 0 : first), rows_(x.bare() ? x.images : empty({stop - first, x.size.columns, x.channels()}, x.images.scalar_type())) {
+    if (!x.bare()) x.copy(first, rows_);
   }
   std::int64_t first() const { return first_; }  // the row at data()
   const T* data() const { return rows_.data<T>(); }
@@ -463,11 +477,11 @@ void multiply_channels(const PixelWindows& p, const T* x, const T* g, T* sums) {
   });
 }
 
-// `grad` with zeros behind its channels, up to whole vectors: (N, H, W, columns) without gaps.
+// `grad` with its channels last and zeros behind them, up to whole vectors: (N, H, W, columns) without gaps.
 Tensor with_whole_vectors(const Tensor& grad, std::int64_t lanes) {
   const std::int64_t M = grad.size(1), columns = pieces_of(M, lanes) * lanes;
   const Tensor pixels = grad.permute({0, 2, 3, 1});
-  if (columns == M) return pixels;
+  if (columns == M) return pixels.contiguous();
   DimVector sizes(pixels.sizes());
   sizes[3] = columns;
   const Tensor wide = empty(sizes, grad.scalar_type());
@@ -478,16 +492,18 @@ Tensor with_whole_vectors(const Tensor& grad, std::int64_t lanes) {
 
 Plane plane_of(IntArrayRef two) { return {two[0], two[1]}; }
 
+Tensor channels_last(const Tensor& images) { return images.contiguous(MemoryFormat::ChannelsLast); }
+
 // One group, or a kernel for each channel.
 bool takes_groups(IntArrayRef weight_sizes, std::int64_t groups) { return groups == 1 || (weight_sizes[1] == 1 && weight_sizes[0] == groups); }
 }  // namespace
 
 Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
-  if (input.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
+  if (!takes_groups(weight.sizes(), groups)) return {};
   const IntArrayRef kernel = spatial_sizes(weight.sizes());
   DimVector sizes{input.size(0), weight.size(0)};
   for (const std::int64_t size : places_of({kernel, stride, padding, dilation}, spatial_sizes(input.sizes()))) sizes.push_back(size);
-  const Tensor result = empty_images(sizes, input);
+  const Tensor result = empty(sizes, input.scalar_type(), MemoryFormat::ChannelsLast);
   PixelWindows p{input.size(0), input.size(1), sizes[1], {input.size(2), input.size(3)}, {sizes[2], sizes[3]}, plane_of(kernel), plane_of(stride), plane_of(padding), plane_of(dilation)};
   const PixelPlaces places{p.output.rows, p.output.rows * p.output.columns * p.M, p.output.columns * p.M, p.M};
   with_type_of(input, [&]<class T>() {
@@ -495,7 +511,7 @@ Tensor kernels::channels_last_convolution(const Tensor& input, const Tensor& wei
     const IntArrayRef at = ordered.strides();
     const KernelView<T> w{ordered.data<T>(), at[0], at[1], at[2], at[3]};
     const BiasNumbers<T> starts(bias);
-    if (groups > 1) return convolve_channels<T>(p, input.data<T>(), w, starts.at(0), places, result.data<T>());
+    if (groups > 1) return convolve_channels<T>(p, channels_last(input).data<T>(), w, starts.at(0), places, result.data<T>());
     const Plane around = std::exchange(p.padding, {0, 0});
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
     convolve_pixels<T>(p, {input, around, p.size}, w, starts.at(0), places, result.data<T>());
@@ -545,12 +561,12 @@ std::pair<std::int64_t, std::int64_t> places_met(const std::vector<PhaseWindows>
 }  // namespace
 
 Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor& weight, IntArrayRef input_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
-  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight.sizes(), groups)) return {};
+  if (!takes_groups(weight.sizes(), groups)) return {};
   const std::vector<PhaseWindows> in_rows = phases_of(input_sizes[2], weight.size(2), stride[0], padding[0], dilation[0]), in_columns = phases_of(input_sizes[3], weight.size(3), stride[1], padding[1], dilation[1]);
   const bool by_channel = groups > 1, strided = stride[0] > 1 || stride[1] > 1;
   // A tile is a vector of the input's channels or two: of a picture's three, most of it would be empty.
   if (strided && !by_channel && input_sizes[1] < kFewChannels) return {};
-  const Tensor result = empty_images(input_sizes, grad);
+  const Tensor result = empty(input_sizes, grad.scalar_type(), MemoryFormat::ChannelsLast);
   const auto leaves_zeros = [](const std::vector<PhaseWindows>& phases) { return std::any_of(phases.begin(), phases.end(), [](const PhaseWindows& phase) { return phase.taps == 0; }); };
   if (leaves_zeros(in_rows) || leaves_zeros(in_columns)) fill_(result, 0);
   const std::int64_t C = input_sizes[1], line = input_sizes[3] * C;
@@ -559,7 +575,7 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
   const auto [first_column, last_column] = places_met(in_columns, grad.size(3));
   const Plane around = by_channel ? Plane{0, 0} : Plane{-first_row, -first_column}, size = by_channel ? Plane{grad.size(2), grad.size(3)} : Plane{last_row - first_row, last_column - first_column};
   with_type_of(grad, [&]<class T>() {
-    const Tensor ordered = in_packing_order(weight, by_channel);
+    const Tensor ordered = in_packing_order(weight, by_channel), each = by_channel ? channels_last(grad) : Tensor();
     const Bordered<T> bordered(grad, around, size);
     // With a stride each phase would copy the same rows again.
     const Bordered<T> y = strided ? bordered.whole() : bordered;
@@ -571,7 +587,7 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
         const PixelPlaces places{rows.count, input_sizes[2] * line, stride[0] * line, stride[1] * C};
         const KernelView<T> w{ordered.data<T>() + rows.last_tap * at[2] + columns.last_tap * at[3], by_channel ? at[0] : at[1], at[0], -rows.tap_step * at[2], -columns.tap_step * at[3]};
         T* const to = result.data<T>() + rows.start * line + columns.start * C;
-        if (by_channel) convolve_channels<T>(p, grad.data<T>(), w, nullptr, places, to);
+        if (by_channel) convolve_channels<T>(p, each.data<T>(), w, nullptr, places, to);
         else convolve_pixels<T>(p, y, w, nullptr, places, to);
       }
   });
@@ -579,15 +595,14 @@ Tensor kernels::channels_last_convolution_input(const Tensor& grad, const Tensor
 }
 
 Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tensor& grad, IntArrayRef weight_sizes, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, std::int64_t groups) {
-  if (grad.suggest_memory_format() != MemoryFormat::ChannelsLast || !takes_groups(weight_sizes, groups)) return {};
-  const Tensor images = input.contiguous(MemoryFormat::ChannelsLast);
+  if (!takes_groups(weight_sizes, groups)) return {};
   const Plane kernel = plane_of(spatial_sizes(weight_sizes)), around = plane_of(padding);
-  PixelWindows p{images.size(0), images.size(1), grad.size(1), {images.size(2), images.size(3)}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), around, plane_of(dilation)};
+  PixelWindows p{input.size(0), input.size(1), grad.size(1), {input.size(2), input.size(3)}, {grad.size(2), grad.size(3)}, kernel, plane_of(stride), around, plane_of(dilation)};
   Tensor result;
   with_type_of(input, [&]<class T>() {
     if (groups > 1) {
       const Tensor sums = empty({kernel.rows, kernel.columns, p.C, 1}, input.scalar_type());
-      multiply_channels<T>(p, images.data<T>(), grad.data<T>(), sums.data<T>());
+      multiply_channels<T>(p, channels_last(input).data<T>(), channels_last(grad).data<T>(), sums.data<T>());
       result = sums.permute({2, 3, 0, 1}).contiguous();
       return;
     }
@@ -595,7 +610,7 @@ Tensor kernels::channels_last_convolution_weight(const Tensor& input, const Tens
     p.size = {p.size.rows + 2 * around.rows, p.size.columns + 2 * around.columns};
     const Tensor slopes = with_whole_vectors(grad, channel_table<T>().columns / 2);
     const Tensor sums = empty({kernel.rows, kernel.columns, p.C, slopes.size(3)}, input.scalar_type());
-    multiply_pixels<T>(p, {images, around, p.size}, slopes.data<T>(), slopes.size(3), sums.data<T>());
+    multiply_pixels<T>(p, {input, around, p.size}, slopes.data<T>(), slopes.size(3), sums.data<T>());
     result = sums.narrow(3, 0, p.M).permute({3, 2, 0, 1}).contiguous();
   });
   return result;

@@ -21,6 +21,7 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/elementwise.h"
 #include "tinytorch/kernels/fused_gradient.h"
+#include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/moments.h"
 #include "tinytorch/kernels/normalization_kernels.h"
 #include "tinytorch/kernels/parallel.h"
@@ -188,11 +189,20 @@ struct ChannelShape {
   ChannelShape(std::int64_t rows, std::int64_t channels) : N(rows), C(channels), L(1) {}
 };
 
-// Calls f(n, c) for each plane of L numbers.
+// Channels [first, stop).
+struct Channels {
+  std::int64_t first, stop;
+  std::int64_t count() const { return stop - first; }
+};
+
+// Calls f(plane, c) for each plane of L numbers of these channels.
 template <class F>
-void for_planes(const ChannelShape& s, F f) {
-  parallel_for(0, s.N * s.C, rows_together(s.L), [&](std::int64_t first, std::int64_t stop) {
-    for (std::int64_t plane = first; plane < stop; ++plane) f(plane, plane % s.C);
+void for_planes(const ChannelShape& s, Channels some, F f) {
+  parallel_for(0, s.N * some.count(), rows_together(s.L), [&](std::int64_t first, std::int64_t stop) {
+    for (std::int64_t i = first; i < stop; ++i) {
+      const std::int64_t c = some.first + i % some.count();
+      f(i / some.count() * s.C + c, c);
+    }
   });
 }
 
@@ -231,7 +241,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_tuned(const Tensor& self, const st
         for (std::int64_t n = first; n < stop; ++n) table.affine_channels(from + n * s.C, s.C, centers, scales.data(), shifts.data(), to + n * s.C);
       });
     } else {
-      for_planes(s, [&](std::int64_t plane, std::int64_t channel) {
+      for_planes(s, {0, s.C}, [&](std::int64_t plane, std::int64_t channel) {
         const auto c = static_cast<std::size_t>(channel);
         table.affine(from + plane * s.L, s.L, centers[c], scales[c], shifts[c], to + plane * s.L);
       });
@@ -254,13 +264,13 @@ Tensor channel_affine_tuned(const Tensor& self, const Tensor& scale, const Tenso
         for (std::int64_t n = first; n < stop; ++n) table.affine_channels(from + n * s.C, s.C, centers.data(), by.data<T>(), plus.data<T>(), to + n * s.C);
       });
     } else {
-      for_planes(s, [&, from = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t c) { table.affine(from + plane * s.L, s.L, T{0}, by.data<T>()[c], plus.data<T>()[c], to + plane * s.L); });
+      for_planes(s, {0, s.C}, [&, from = x.data<T>(), to = result.data<T>()](std::int64_t plane, std::int64_t c) { table.affine(from + plane * s.L, s.L, T{0}, by.data<T>()[c], plus.data<T>()[c], to + plane * s.L); });
     }
   });
   return result;
 }
 
-// The same for a matrix (N, C): segments of rows have sums of their own, which are joined in order.
+// What both gradients need of each channel of a matrix (N, C): sums over the batch, with the means of the forward pass as centers. Segments of rows have sums of their own, which are joined in order.
 template <class T>
 std::vector<kernels::GradientSums> matrix_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
   constexpr std::int64_t together = 16;
@@ -281,32 +291,38 @@ std::vector<kernels::GradientSums> matrix_gradient_sums(const ChannelShape& s, c
   return joined;
 }
 
-// What both gradients need of each channel: sums over the batch, with the means of the forward pass as centers.
+// The same of some channels of (N, C, L).
 template <class T>
-std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, const T* grad, const T* x, const T* centers) {
-  if (s.L == 1) return matrix_gradient_sums(s, grad, x, centers);
+std::vector<kernels::GradientSums> channel_gradient_sums(const ChannelShape& s, Channels some, const T* grad, const T* x, const T* centers) {
   const std::int64_t segments = s.C >= 32 ? 1 : std::clamp<std::int64_t>(s.N * s.L / kNormalizationWork, 1, std::min<std::int64_t>(s.N, 16));
-  std::vector<kernels::GradientSums> partial(static_cast<std::size_t>(s.C * segments));
-  parallel_for(0, s.C * segments, rows_together(std::max<std::int64_t>(1, s.N * s.L / segments)), [&](std::int64_t first, std::int64_t stop) {
+  std::vector<kernels::GradientSums> partial(static_cast<std::size_t>(some.count() * segments));
+  parallel_for(0, some.count() * segments, rows_together(std::max<std::int64_t>(1, s.N * s.L / segments)), [&](std::int64_t first, std::int64_t stop) {
     for (std::int64_t task = first; task < stop; ++task) {
-      const std::int64_t c = task / segments, segment = task % segments;
+      const std::int64_t c = some.first + task / segments, segment = task % segments;
       kernels::GradientSums so_far;
       for (std::int64_t n = s.N * segment / segments; n < s.N * (segment + 1) / segments; ++n) {
         const std::int64_t at = (n * s.C + c) * s.L;
-        const kernels::GradientSums plane = normalization_table<T>().gradient_sums(grad + at, x + at, s.L, centers[c]);
+        const kernels::GradientSums plane = normalization_table<T>().gradient_sums(grad + at, x + at, s.L, centers[c], s.C * s.L);
         so_far.grad += plane.grad;
         so_far.products += plane.products;
       }
       partial[static_cast<std::size_t>(task)] = so_far;
     }
   });
-  std::vector<kernels::GradientSums> sums(static_cast<std::size_t>(s.C));
+  std::vector<kernels::GradientSums> sums(static_cast<std::size_t>(some.count()));
   for (std::size_t task = 0; task < partial.size(); ++task) {
     kernels::GradientSums& channel = sums[task / static_cast<std::size_t>(segments)];
     channel.grad += partial[task].grad;
     channel.products += partial[task].products;
   }
   return sums;
+}
+
+// How many channels are summed before their planes are read again: their numbers, of two arrays, stay in the second caches of all threads; together they have at least a page of each image, which is read in one go.
+std::int64_t channels_at_once(const ChannelShape& s, std::int64_t element) {
+  constexpr std::int64_t kPage = 4096;
+  const std::int64_t cached = get_num_threads() * kernels::cache_sizes().second / 4 / (2 * s.N * s.L * element);
+  return std::clamp<std::int64_t>(cached, std::min(s.C, (kPage + s.L * element - 1) / (s.L * element)), s.C);
 }
 
 // The gradients of input, weight and bias, with the mean and the variance that the forward pass gave.
@@ -328,26 +344,36 @@ NormGradients batch_norm_backward_tuned(const Tensor& grad, const Tensor& input,
   const Tensor weight_grad = empty({s.C}, x.scalar_type()), bias_grad = empty({s.C}, x.scalar_type());
   in_normalized_type(x.scalar_type(), [&]<class T>() {
     const T* const centers = mean.data<T>();
-    const std::vector<kernels::GradientSums> sums = channel_gradient_sums(s, g.data<T>(), x.data<T>(), centers);
-    std::vector<T> as, bs, cs;
-    for (std::size_t c = 0; c < sums.size(); ++c) {
-      const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
-      const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
-      as.push_back(static_cast<T>(a));
-      bs.push_back(static_cast<T>(-a * rstd * rstd * sums[c].products / count));
-      cs.push_back(static_cast<T>(-a * sums[c].grad / count));
-      weight_grad.data<T>()[c] = static_cast<T>(sums[c].products * rstd);
-      bias_grad.data<T>()[c] = static_cast<T>(sums[c].grad);
-    }
+    const auto channels = static_cast<std::size_t>(s.C);
+    std::vector<T> as(channels), bs(channels), cs(channels);
+    const auto take = [&](const std::vector<kernels::GradientSums>& sums, std::int64_t first) {
+      auto c = static_cast<std::size_t>(first);
+      for (const kernels::GradientSums& sum : sums) {
+        const double rstd = 1 / std::sqrt(static_cast<double>(variance.data<T>()[c]) + eps), count = static_cast<double>(s.N * s.L);
+        const double a = rstd * (w.defined() ? static_cast<double>(w.data<T>()[c]) : 1.0);
+        as[c] = static_cast<T>(a);
+        bs[c] = static_cast<T>(-a * rstd * rstd * sum.products / count);
+        cs[c] = static_cast<T>(-a * sum.grad / count);
+        weight_grad.data<T>()[c] = static_cast<T>(sum.products * rstd);
+        bias_grad.data<T>()[c] = static_cast<T>(sum.grad);
+        ++c;
+      }
+    };
     const kernels::NormalizationTable<T>& table = normalization_table<T>();
     const T *const from = g.data<T>(), *const at = x.data<T>();
     T* const to = result.data<T>();
     if (s.L == 1) {
+      take(matrix_gradient_sums(s, from, at, centers), 0);
       parallel_for(0, s.N, rows_together(s.C), [&](std::int64_t first, std::int64_t stop) {
         for (std::int64_t i = first * s.C; i < stop * s.C; i += s.C) table.combine_channels(from + i, at + i, s.C, centers, as.data(), bs.data(), cs.data(), to + i);
       });
-    } else {
-      for_planes(s, [&](std::int64_t plane, std::int64_t channel) {
+      return;
+    }
+    const std::int64_t at_once = channels_at_once(s, sizeof(T));
+    for (std::int64_t begin = 0; begin < s.C; begin += at_once) {
+      const Channels some{begin, std::min(s.C, begin + at_once)};
+      take(channel_gradient_sums(s, some, from, at, centers), begin);
+      for_planes(s, some, [&](std::int64_t plane, std::int64_t channel) {
         const auto c = static_cast<std::size_t>(channel);
         table.combine(from + plane * s.L, at + plane * s.L, s.L, centers[c], as[c], bs[c], cs[c], to + plane * s.L);
       });

@@ -99,7 +99,7 @@ void affine_channels(const T* x, std::int64_t count, const T* centers, const T* 
 }
 
 template <class T>
-GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T center) {
+GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T center, std::int64_t ahead) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
   const Vector<T> centers = hn::Set(d, center);
@@ -107,6 +107,8 @@ GradientSums gradient_sums(const T* grad, const T* x, std::int64_t count, T cent
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
     const T *const g = grad + i, *const at = x + i;
+    fetch_ahead<4 * L>(g, ahead * static_cast<std::int64_t>(sizeof(T)));
+    fetch_ahead<4 * L>(at, ahead * static_cast<std::int64_t>(sizeof(T)));
     const Vector<T> g0 = hn::LoadU(d, g), g1 = hn::LoadU(d, g + L), g2 = hn::LoadU(d, g + 2 * L), g3 = hn::LoadU(d, g + 3 * L);
     const Vector<T> left = hn::MulAdd(g0, hn::Sub(hn::LoadU(d, at), centers), hn::Mul(g1, hn::Sub(hn::LoadU(d, at + L), centers)));
     const Vector<T> right = hn::MulAdd(g2, hn::Sub(hn::LoadU(d, at + 2 * L), centers), hn::Mul(g3, hn::Sub(hn::LoadU(d, at + 3 * L), centers)));
@@ -144,7 +146,7 @@ void group_norm_backward(const T* grad, const T* x, std::int64_t channels, std::
   const double scale = static_cast<double>(group.scale), shift = static_cast<double>(group.shift), numbers = static_cast<double>(channels * count);
   double sum = 0, products = 0;  // of h, and of h with the normalized input
   for (std::int64_t c = 0; c < channels; ++c) {
-    const GradientSums channel = gradient_sums(grad + c * count, x + c * count, count, group.center);
+    const GradientSums channel = gradient_sums(grad + c * count, x + c * count, count, group.center, count);
     of_bias[c] = channel.grad;
     of_weight[c] = scale * channel.products + shift * channel.grad;
     const double w = weight == nullptr ? 1.0 : static_cast<double>(weight[c]);

@@ -43,7 +43,8 @@ struct NormalizationTable {
   // out = (x - center) * scale + shift, for one channel and for one row of channels.
   void (*affine)(const T* x, std::int64_t count, T center, T scale, T shift, T* out);
   void (*affine_channels)(const T* x, std::int64_t count, const T* centers, const T* scales, const T* shifts, T* out);
-  GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center);
+  // Of one plane; numbers `ahead` of these are asked for, which are the next one's.
+  GradientSums (*gradient_sums)(const T* grad, const T* x, std::int64_t count, T center, std::int64_t ahead);
   // out = grad * a + (x - center) * b + c
   void (*combine)(const T* grad, const T* x, std::int64_t count, T center, T a, T b, T c, T* out);
   // The same of rows of channels: sums[c] and products[c] += those of up to sixteen rows, and one row of the result.

@@ -74,10 +74,10 @@ class Totals<float> {
   Totals<double> lower_, upper_;
 };
 
-// Has `count` numbers fetched that lie a page behind x, whether or not there are any.
+// Has `count` numbers fetched that lie a page behind x, or so many bytes, whether or not there are any.
 template <std::int64_t count, class T>
-HWY_INLINE void fetch_ahead(const T* x) {
-  const auto ahead = reinterpret_cast<std::uintptr_t>(x) + 4096;
+HWY_INLINE void fetch_ahead(const T* x, std::int64_t bytes = 4096) {
+  const auto ahead = reinterpret_cast<std::uintptr_t>(x) + static_cast<std::uintptr_t>(bytes);
   HWY_UNROLL(8)
   for (std::uintptr_t line = 0; line < static_cast<std::uintptr_t>(count) * sizeof(T); line += 64) hwy::Prefetch(reinterpret_cast<const T*>(ahead + line));
 }

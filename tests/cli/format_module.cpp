@@ -256,6 +256,18 @@ TEST_CASE("a course: in the order of stages, library chapters behind the module 
   order.clear();
   for (const Module& module : load_course(root)) order += module.number + " ";
   CHECK_EQ(order, "00 91 01 89 90 50 51 93 02 ");
+  // Behind a chapter that is missing, that follows another module, or that was put elsewhere itself.
+  for (const std::string wrong : {"94", "91", "50"}) {
+    add("52_astray", "01 " + wrong);
+    try {
+      load_course(root);
+      FAIL("'//| after 01 " << wrong << "' was not refused");
+    } catch (const Diagnostic& diagnostic) {
+      CHECK_EQ(diagnostic.line, 5);
+      CHECK_MESSAGE(diagnostic.message.starts_with("there is no library chapter " + wrong + " that stands by its number behind module 01; "), diagnostic.message);
+    }
+  }
+  fs::remove_all(root / "modules/52_astray");
   std::ofstream(root / "tito") << "";
   CHECK_EQ(find_root(root / "modules/00_a"), root);
   CHECK_THROWS(find_root("/"));

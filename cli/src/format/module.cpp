@@ -665,6 +665,20 @@ std::vector<Folder> module_folders(const fs::path& root) {
   return folders;
 }
 
+// Throws Diagnostic if the chapter behind which `folder` stands is not there, or not where its number says.
+void check_chapter_before(const Folder& folder, const std::vector<Folder>& folders) {
+  if (folder.chapter_before.empty()) return;
+  const bool is_there = std::any_of(folders.begin(), folders.end(), [&](const Folder& other) {
+    return other.library_chapter && other.number == folder.chapter_before && other.stage == folder.stage && other.chapter_before.empty();
+  });
+  if (is_there) return;
+  const std::vector<std::string> lines = split_lines(read_text(folder.file));
+  const auto marker = std::find(lines.begin(), lines.end(), "//| after " + folder.stage + " " + folder.chapter_before);
+  throw Diagnostic(folder.file, static_cast<std::size_t>(marker - lines.begin()) + 1,
+                   "there is no library chapter " + folder.chapter_before + " that stands by its number behind module " + folder.stage +
+                       "; '//| after " + folder.stage + " NN' names one, '//| after " + folder.stage + "' puts this chapter where its own number says");
+}
+
 }  // namespace
 
 std::string Hole::message() const { return grade_id.substr(0, 2) + " " + function + ": " + todo; }
@@ -676,8 +690,12 @@ Module parse_module(const fs::path& file, std::string_view text, Edition edition
 Module parse_module(const fs::path& file, Edition edition) { return parse_module(file, read_text(file), edition); }
 
 std::vector<Module> load_course(const fs::path& root) {
+  const std::vector<Folder> folders = module_folders(root);
   std::vector<Module> course;
-  for (const Folder& folder : module_folders(root)) course.push_back(parse_module(folder.file));
+  for (const Folder& folder : folders) {
+    course.push_back(parse_module(folder.file));
+    check_chapter_before(folder, folders);
+  }
   return course;
 }
 

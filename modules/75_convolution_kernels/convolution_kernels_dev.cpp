@@ -39,6 +39,7 @@
 #include "tinytorch/kernels/gemm_kernels.h"
 //| export kernels/convolution.cpp
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstddef>
 #include <cstring>
@@ -528,7 +529,7 @@ struct WinogradNumbers {
   std::int64_t place, tile;
 };
 
-// Kernels of 3 x 3 numbers: tap v of result m and channel c is w[m * row + c * channel + v * tap], from tap 0 on.
+// Kernels of 3 x 3 numbers: tap v of result m and channel c is w[m * row + c * channel + v * tap], from tap 0 on. `tap` is 1, or -1 for a kernel that is turned around.
 struct WinogradKernel {
   const float* w;
   std::int64_t row, channel, tap;
@@ -544,8 +545,8 @@ struct WinogradTable {
   void (*slopes)(const WinogradLine<const float>& line, const WinogradNumbers<float>& to, float* scratch);
   // The 4 x 4 pixels At m A of each tile, as far as they are inside.
   void (*results)(const WinogradLine<float>& line, const WinogradNumbers<const float>& from, float* scratch);
-  // U = G g Gt of the channels from `first` to `stop`, in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[((f * panels + m / width) * C + c) * width + m % width], zeros behind the last result.
-  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to);
+  // U = G g Gt of the channels from `first` to `stop`, in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[f * place + (m / width * C + c) * width + m % width], zeros behind the last result.
+  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t place, std::int64_t first, std::int64_t stop, float* to);
   // w (M, C, 3, 3) = Gt u G for the results from `first` to `stop`; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
   void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w);
 };
@@ -847,18 +848,40 @@ void winograd_results(const WinogradLine<float>& line, const WinogradNumbers<con
   }
 }
 
-void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to) {
-  const std::int64_t panels = (kernel.M + width - 1) / width, place = panels * kernel.C * width;
+// taps[v * kFloats + i] = tap v of channel c and result m + i, for `count` results. The nine numbers of a kernel are neighbours, and each goes to another vector: squares of them are turned.
+HWY_INLINE void load_taps(const WinogradKernel& kernel, std::int64_t m, std::int64_t c, int count, float* taps) {
+  const bool forwards = kernel.tap > 0;
+  const float* const first = kernel.w + m * kernel.row + c * kernel.channel - (forwards ? 0 : 8);
+  const auto tap = [&](int number) HWY_ATTR { return taps + (forwards ? number : 8 - number) * kFloats; };
+  int number = 0;  // in the order of memory
+#if HWY_TARGET != HWY_SCALAR
+  const FloatTag d;
+  for (; number < 8; number += kFloats) {
+    const int some = std::min(kFloats, 9 - number);
+    const auto inside = hn::FirstN(d, static_cast<std::size_t>(some));
+    FloatVector square[kFloats];
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) {
+      const float* const from = first + lane * kernel.row + number;
+      square[lane] = lane >= count ? hn::Zero(d) : some == kFloats ? hn::LoadU(d, from) : hn::MaskedLoad(inside, d, from);
+    }
+    turn_square(square);
+    for (int j = 0; j < some; ++j) hn::StoreU(square[j], d, tap(number + j));
+  }
+#endif
+  for (; number < 9; ++number)
+    for (int lane = 0; lane < count; ++lane) tap(number)[lane] = first[lane * kernel.row + number];
+}
+
+void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t place, std::int64_t first, std::int64_t stop, float* to) {
+  const std::int64_t panels = (kernel.M + width - 1) / width;
   alignas(64) float taps[9 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   for (std::int64_t m = 0; m < panels * width; m += kFloats) {
     const int count = static_cast<int>(std::clamp<std::int64_t>(kernel.M - m, 0, kFloats));
     std::fill_n(taps, 9 * kFloats, 0.0F);
     for (std::int64_t c = first; c < stop; ++c) {
-      for (int lane = 0; lane < count; ++lane) {
-        const float* const w = kernel.w + (m + lane) * kernel.row + c * kernel.channel;
-        for (int v = 0; v < 9; ++v) taps[v * kFloats + lane] = w[v * kernel.tap];
-      }
+      load_taps(kernel, m, c, count, taps);
       for (int column = 0; column < 3; ++column) map_kernel(taps + column * kFloats, 3 * kFloats, half + column * kFloats, 3 * kFloats);
       for (int row = 0; row < 6; ++row) map_kernel(half + row * 3 * kFloats, kFloats, to + row * 6 * place + (m / width * kernel.C + c) * width + m % width, place);
     }
@@ -1407,6 +1430,8 @@ void multiply_windows(const PhasedImages<T>& image, std::int64_t N, std::int64_t
 // Of some rows of tiles at a time all three steps are done, so that the numbers in between stay in the second cache: 36 places of V and of the results, for 64 channels 18 KB a tile. The 36 products are module 16's tiles; V needs no packing, because a tile takes its left operand from lines of any distance, and the
 // kernels are mapped into panels at once. For the kernel's gradient it is the other way: the tiles are the inner dimension, in which both operands lie packed already.
 //
+// The sums of the kernel's gradient are 36 matrices (M, C), four times as many numbers as the kernel has. Threads that each have sums of their own need nothing of each other until these are added, but each of these sums is written and read once more: for 64 channels, 32 images of 8 x 8 and four sums, 2.4 MB that the second cache does not hold, for 128 tiles. That took a third of the time, with 256 channels half of it. So there is one sum for 512 tiles at least, and threads for which there is none share one: they map a block row by row and multiply it place by place.
+//
 // The bias needs no pass here either. Column 1 of At is all ones, for the polynomial that is 1 has the value 1 at the point 1; so a number that is added at the place of the point 1, for rows and columns, reaches all sixteen results. That place's product starts from the bias.
 //
 // With AVX-512 module 16's tile has 32 columns, and a network's first layers have 16 channels: half of each product would be zeros, and half of the pixels that are mapped. Such products have a tile of their own, one vector wide.
@@ -1454,7 +1479,7 @@ struct WinogradShape {
   }
 
   bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
-  // The kernel's gradient keeps four sums or more of so many numbers: from 16 MB each on (340 channels to 340), that is too much memory for the time it saves.
+  // The kernel's gradient keeps a sum or more of so many numbers: from 16 MB each on (340 channels to 340), no cache holds it while the blocks pass by.
   std::int64_t numbers_of_kernel() const { return 36 * M * C_step; }
   bool pays_for_kernel() const { return pays() && numbers_of_kernel() <= std::int64_t{1} << 22; }
 
@@ -1489,11 +1514,11 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
   constexpr std::int64_t kOnes = 7;  // the place of the point 1, for rows and for columns
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.M);
-  const std::int64_t width = product.width, panels = pieces_of(s.M, width);
-  const Panels<float> kernel(36 * s.M_step * s.C);
+  const std::int64_t width = product.width, panels = pieces_of(s.M, width), place = panels * s.C * width + 16;  // not a power of two either
+  const Panels<float> kernel(36 * place);
   std::vector<float> starts(static_cast<std::size_t>(s.M_step));
   if (bias != nullptr) std::copy_n(bias, s.M, starts.begin());
-  parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
+  parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, place, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
@@ -1503,7 +1528,7 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
         for (std::int64_t r = 0; r < pieces; ++r) {
           const Piece rows(tiles, pieces, r);
           const bool begins = bias != nullptr && f == kOnes;
-          product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
+          product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at(f * place + p * s.C * width), width, s.C,
                             results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, begins ? starts.data() + p * width : nullptr, 0, 1.0F, 1.0F},
                            rows.count);
         }
@@ -1515,10 +1540,11 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
 void multiply_winograd(const WinogradShape& s, const float* x, const float* y, float* w) {
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.C);
-  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads, and more than four only where each has tiles enough that adding its sums does not count, and
-  // all sums together stay below 64 MB.
+  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads. More than one only where each has tiles enough that writing and adding its sums does not count, a power of two, and all sums together stay below 64 MB.
+  constexpr std::int64_t kTilesOfSums = 512;
   const std::int64_t width = product.width, panels = s.C_step / width, part = s.numbers_of_kernel();
-  const std::int64_t enough = std::min(s.N * s.tiles.count() / s.kTilesOfPart, (std::int64_t{1} << 24) / part), parts = std::min(s.blocks, std::clamp<std::int64_t>(enough, 4, 16));
+  const auto enough = static_cast<std::uint64_t>(std::clamp<std::int64_t>(std::min(s.N * s.tiles.count() / kTilesOfSums, (std::int64_t{1} << 24) / part), 1, 16));
+  const std::int64_t parts = std::min(s.blocks, static_cast<std::int64_t>(std::bit_floor(enough)));
   const Panels<float> sums(parts * part);
   const std::int64_t pieces = pieces_of(s.M, product.table.rows);
   const auto map_row = [&](std::int64_t block, std::int64_t r, float* pixels, float* slopes) {
@@ -1526,15 +1552,14 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
     s.for_row(block, r, x, s.C, s.input, s.padding, [&](const auto& line, std::int64_t tile) { maps.pixels(line, {pixels + tile * s.C_step, s.place(s.C_step), s.C_step}, scratch.at(0)); });
     s.for_row(block, r, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes + tile * s.M_step, s.place(s.M_step), s.M_step}, scratch.at(0)); });
   };
-  // Adds what a block gives to place f of the sums of a part, or begins them.
-  const auto multiply_place = [&](std::int64_t block, std::int64_t f, std::int64_t of_part, bool begins, const float* pixels, const float* slopes) {
+  // Adds what a block gives to panel p of place f of the sums of a part, or begins them.
+  const auto multiply_panel = [&](std::int64_t block, std::int64_t f, std::int64_t p, std::int64_t of_part, bool begins, const float* pixels, const float* slopes) {
     const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns;
-    for (std::int64_t p = 0; p < panels; ++p)
-      for (std::int64_t r = 0; r < pieces; ++r) {
-        const Piece rows(s.M, pieces, r);
-        float* const out = sums.at(of_part * part + (f * s.M + rows.first) * s.C_step + p * width);
-        product.multiply({slopes + f * s.place(s.M_step) + rows.first, 1, s.M_step, pixels + f * s.place(s.C_step) + p * width, s.C_step, tiles, out, s.C_step, begins ? nullptr : out, s.C_step, 1.0F, 1.0F}, rows.count);
-      }
+    for (std::int64_t r = 0; r < pieces; ++r) {
+      const Piece rows(s.M, pieces, r);
+      float* const out = sums.at(of_part * part + (f * s.M + rows.first) * s.C_step + p * width);
+      product.multiply({slopes + f * s.place(s.M_step) + rows.first, 1, s.M_step, pixels + f * s.place(s.C_step) + p * width, s.C_step, tiles, out, s.C_step, begins ? nullptr : out, s.C_step, 1.0F, 1.0F}, rows.count);
+    }
   };
   const std::int64_t of_pixels = 36 * s.place(s.C_step), of_slopes = 36 * s.place(s.M_step);
   const int threads = get_num_threads();
@@ -1544,24 +1569,30 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
       const Piece mine(s.blocks, parts, task);
       for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
         for (std::int64_t r = 0; r < s.rows_of(block).count; ++r) map_row(block, r, pixels.at(0), slopes.at(0));
-        for (std::int64_t f = 0; f < 36; ++f) multiply_place(block, f, task, block == mine.first, pixels.at(0), slopes.at(0));
+        for (std::int64_t f = 0; f < 36; ++f)
+          for (std::int64_t p = 0; p < panels; ++p) multiply_panel(block, f, p, task, block == mine.first, pixels.at(0), slopes.at(0));
       }
     });
   } else {
-    // Too few parts for so many threads: these map one block of each part together, row by row, and then multiply it, place by place.
-    const Panels<float> pixels(parts * of_pixels), slopes(parts * of_slopes);
-    for (std::int64_t round = 0; round < pieces_of(s.blocks, parts); ++round) {
-      const auto block_of = [&](std::int64_t of_part) {
-        const Piece own(s.blocks, parts, of_part);
-        return round < own.count ? own.first + round : -1;
+    // Too few parts for so many threads: these map some blocks of each part together, row by row, and then multiply them, place by place and panel by panel. A block for every two threads, so that they seldom wait for each other.
+    const std::int64_t most = pieces_of(s.blocks, parts), at_once = std::clamp<std::int64_t>(threads / (2 * parts), 1, most), together = parts * at_once;
+    const Panels<float> pixels(together * of_pixels), slopes(together * of_slopes);
+    for (std::int64_t round = 0; round < most; round += at_once) {
+      // Block i of a round, of part i / at_once; negative if there is none.
+      const auto block_of = [&](std::int64_t i) {
+        const Piece own(s.blocks, parts, i / at_once);
+        return round + i % at_once < own.count ? own.first + round + i % at_once : -1;
       };
-      kernels::run_tasks(parts * s.block_rows, [&](std::int64_t task) {
-        const std::int64_t of_part = task / s.block_rows, r = task % s.block_rows, block = block_of(of_part);
-        if (block >= 0 && r < s.rows_of(block).count) map_row(block, r, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      kernels::run_tasks(together * s.block_rows, [&](std::int64_t task) {
+        const std::int64_t i = task / s.block_rows, r = task % s.block_rows, block = block_of(i);
+        if (block >= 0 && r < s.rows_of(block).count) map_row(block, r, pixels.at(i * of_pixels), slopes.at(i * of_slopes));
       });
-      kernels::run_tasks(parts * 36, [&](std::int64_t task) {
-        const std::int64_t of_part = task / 36, block = block_of(of_part);
-        if (block >= 0) multiply_place(block, task % 36, of_part, round == 0, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      kernels::run_tasks(parts * 36 * panels, [&](std::int64_t task) {
+        const std::int64_t of_part = task / (36 * panels), f = task / panels % 36;
+        for (std::int64_t i = of_part * at_once; i < (of_part + 1) * at_once; ++i) {
+          const std::int64_t block = block_of(i);
+          if (block >= 0) multiply_panel(block, f, task % panels, of_part, round == 0 && i % at_once == 0, pixels.at(i * of_pixels), slopes.at(i * of_slopes));
+        }
       });
     }
   }
@@ -2103,7 +2134,8 @@ TEST_CASE("tuned convolution: inputs of any strides, nothing read behind the las
 // Shapes that Winograd's way takes: odd sizes, tiles that hang over the edge, channels that fill no vector, all paddings.
 std::vector<Setting> winograd_settings() {
   const auto three = [](DimVector input, std::int64_t results, DimVector padding) { return Setting{input, {results, input[1], 3, 3}, {1, 1}, padding, {1, 1}, 1}; };
-  return {three({4, 16, 16, 16}, 16, {1, 1}), three({3, 17, 13, 15}, 19, {0, 0}), three({5, 33, 10, 11}, 40, {2, 2}), three({6, 20, 9, 30}, 24, {0, 2}), three({30, 64, 4, 4}, 18, {1, 1}), three({1, 16, 29, 62}, 33, {2, 1}), three({2, 18, 12, 9}, 16, {3, 4})};
+  return {three({4, 16, 16, 16}, 16, {1, 1}), three({3, 17, 13, 15}, 19, {0, 0}), three({5, 33, 10, 11}, 40, {2, 2}), three({6, 20, 9, 30}, 24, {0, 2}), three({30, 64, 4, 4}, 18, {1, 1}), three({1, 16, 29, 62}, 33, {2, 1}), three({2, 18, 12, 9}, 16, {3, 4}),
+          three({32, 16, 24, 22}, 16, {1, 1})};  // of the last the kernel's gradient has two parts
 }
 
 struct ConvolutionMaps {
@@ -2177,7 +2209,7 @@ TEST_CASE("Winograd's way: the same bits for any number of threads, inputs of an
     const WinogradExample e(s);
     set_num_threads(1);
     const ConvolutionMaps alone = maps_of(s, e.x, e.w, e.bias, e.grad);
-    for (const int threads : {3, 9}) {  // nine: more than parts of the kernel's gradient, so that tasks share one
+    for (const int threads : {2, 3, 9}) {  // two: as many as parts of the kernel's gradient, where there are two; else tasks share one
       set_num_threads(threads);
       const ConvolutionMaps together = maps_of(s, e.x, e.w, e.bias, e.grad);
       CHECK_EQ(together.result, alone.result);

@@ -2,6 +2,7 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstddef>
 #include <cstring>
@@ -539,7 +540,7 @@ struct WinogradShape {
   }
 
   bool pays() const { return C >= 16 && M >= 16 && tiles.count() * N >= 24 && tiles.count() * 16 * 5 <= output.count() * 9; }
-  // The kernel's gradient keeps four sums or more of so many numbers: from 16 MB each on (340 channels to 340), that is too much memory for the time it saves.
+  // The kernel's gradient keeps a sum or more of so many numbers: from 16 MB each on (340 channels to 340), no cache holds it while the blocks pass by.
   std::int64_t numbers_of_kernel() const { return 36 * M * C_step; }
   bool pays_for_kernel() const { return pays() && numbers_of_kernel() <= std::int64_t{1} << 22; }
 
@@ -574,11 +575,11 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
   constexpr std::int64_t kOnes = 7;  // the place of the point 1, for rows and for columns
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.M);
-  const std::int64_t width = product.width, panels = pieces_of(s.M, width);
-  const Panels<float> kernel(36 * s.M_step * s.C);
+  const std::int64_t width = product.width, panels = pieces_of(s.M, width), place = panels * s.C * width + 16;  // not a power of two either
+  const Panels<float> kernel(36 * place);
   std::vector<float> starts(static_cast<std::size_t>(s.M_step));
   if (bias != nullptr) std::copy_n(bias, s.M, starts.begin());
-  parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, first, stop, kernel.at(0)); });
+  parallel_for(0, s.C, std::max<std::int64_t>(1, 512 / s.M_step), [&](std::int64_t first, std::int64_t stop) { maps.kernel({w, row, channel, tap, s.M, s.C}, width, place, first, stop, kernel.at(0)); });
   kernels::run_tasks(s.blocks, [&](std::int64_t block) {
     const Panels<float> pixels(36 * s.place(s.C_step)), results(36 * s.place(s.M_step)), scratch(maps.scratch(s.tiles.columns));
     s.map_pixels(block, x, pixels.at(0), scratch.at(0));
@@ -588,7 +589,7 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
         for (std::int64_t r = 0; r < pieces; ++r) {
           const Piece rows(tiles, pieces, r);
           const bool begins = bias != nullptr && f == kOnes;
-          product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at((f * panels + p) * s.C * width), width, s.C,
+          product.multiply({pixels.at(f * s.place(s.C_step) + rows.first * s.C_step), s.C_step, 1, kernel.at(f * place + p * s.C * width), width, s.C,
                             results.at(f * s.place(s.M_step) + rows.first * s.M_step + p * width), s.M_step, begins ? starts.data() + p * width : nullptr, 0, 1.0F, 1.0F},
                            rows.count);
         }
@@ -600,10 +601,11 @@ void convolve_winograd(const WinogradShape& s, const float* x, const float* w, s
 void multiply_winograd(const WinogradShape& s, const float* x, const float* y, float* w) {
   const kernels::WinogradTable& maps = winograd_kernels();
   const WinogradTiles product(s.C);
-  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads, and more than four only where each has tiles enough that adding its sums does not count, and
-  // all sums together stay below 64 MB.
+  // Each part of the blocks has sums of its own, which are added at the end: as many parts whatever the number of threads. More than one only where each has tiles enough that writing and adding its sums does not count, a power of two, and all sums together stay below 64 MB.
+  constexpr std::int64_t kTilesOfSums = 512;
   const std::int64_t width = product.width, panels = s.C_step / width, part = s.numbers_of_kernel();
-  const std::int64_t enough = std::min(s.N * s.tiles.count() / s.kTilesOfPart, (std::int64_t{1} << 24) / part), parts = std::min(s.blocks, std::clamp<std::int64_t>(enough, 4, 16));
+  const auto enough = static_cast<std::uint64_t>(std::clamp<std::int64_t>(std::min(s.N * s.tiles.count() / kTilesOfSums, (std::int64_t{1} << 24) / part), 1, 16));
+  const std::int64_t parts = std::min(s.blocks, static_cast<std::int64_t>(std::bit_floor(enough)));
   const Panels<float> sums(parts * part);
   const std::int64_t pieces = pieces_of(s.M, product.table.rows);
   const auto map_row = [&](std::int64_t block, std::int64_t r, float* pixels, float* slopes) {
@@ -611,15 +613,14 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
     s.for_row(block, r, x, s.C, s.input, s.padding, [&](const auto& line, std::int64_t tile) { maps.pixels(line, {pixels + tile * s.C_step, s.place(s.C_step), s.C_step}, scratch.at(0)); });
     s.for_row(block, r, y, s.M, s.output, {0, 0}, [&](const auto& line, std::int64_t tile) { maps.slopes(line, {slopes + tile * s.M_step, s.place(s.M_step), s.M_step}, scratch.at(0)); });
   };
-  // Adds what a block gives to place f of the sums of a part, or begins them.
-  const auto multiply_place = [&](std::int64_t block, std::int64_t f, std::int64_t of_part, bool begins, const float* pixels, const float* slopes) {
+  // Adds what a block gives to panel p of place f of the sums of a part, or begins them.
+  const auto multiply_panel = [&](std::int64_t block, std::int64_t f, std::int64_t p, std::int64_t of_part, bool begins, const float* pixels, const float* slopes) {
     const std::int64_t tiles = s.rows_of(block).count * s.tiles.columns;
-    for (std::int64_t p = 0; p < panels; ++p)
-      for (std::int64_t r = 0; r < pieces; ++r) {
-        const Piece rows(s.M, pieces, r);
-        float* const out = sums.at(of_part * part + (f * s.M + rows.first) * s.C_step + p * width);
-        product.multiply({slopes + f * s.place(s.M_step) + rows.first, 1, s.M_step, pixels + f * s.place(s.C_step) + p * width, s.C_step, tiles, out, s.C_step, begins ? nullptr : out, s.C_step, 1.0F, 1.0F}, rows.count);
-      }
+    for (std::int64_t r = 0; r < pieces; ++r) {
+      const Piece rows(s.M, pieces, r);
+      float* const out = sums.at(of_part * part + (f * s.M + rows.first) * s.C_step + p * width);
+      product.multiply({slopes + f * s.place(s.M_step) + rows.first, 1, s.M_step, pixels + f * s.place(s.C_step) + p * width, s.C_step, tiles, out, s.C_step, begins ? nullptr : out, s.C_step, 1.0F, 1.0F}, rows.count);
+    }
   };
   const std::int64_t of_pixels = 36 * s.place(s.C_step), of_slopes = 36 * s.place(s.M_step);
   const int threads = get_num_threads();
@@ -629,24 +630,30 @@ void multiply_winograd(const WinogradShape& s, const float* x, const float* y, f
       const Piece mine(s.blocks, parts, task);
       for (std::int64_t block = mine.first; block < mine.first + mine.count; ++block) {
         for (std::int64_t r = 0; r < s.rows_of(block).count; ++r) map_row(block, r, pixels.at(0), slopes.at(0));
-        for (std::int64_t f = 0; f < 36; ++f) multiply_place(block, f, task, block == mine.first, pixels.at(0), slopes.at(0));
+        for (std::int64_t f = 0; f < 36; ++f)
+          for (std::int64_t p = 0; p < panels; ++p) multiply_panel(block, f, p, task, block == mine.first, pixels.at(0), slopes.at(0));
       }
     });
   } else {
-    // Too few parts for so many threads: these map one block of each part together, row by row, and then multiply it, place by place.
-    const Panels<float> pixels(parts * of_pixels), slopes(parts * of_slopes);
-    for (std::int64_t round = 0; round < pieces_of(s.blocks, parts); ++round) {
-      const auto block_of = [&](std::int64_t of_part) {
-        const Piece own(s.blocks, parts, of_part);
-        return round < own.count ? own.first + round : -1;
+    // Too few parts for so many threads: these map some blocks of each part together, row by row, and then multiply them, place by place and panel by panel. A block for every two threads, so that they seldom wait for each other.
+    const std::int64_t most = pieces_of(s.blocks, parts), at_once = std::clamp<std::int64_t>(threads / (2 * parts), 1, most), together = parts * at_once;
+    const Panels<float> pixels(together * of_pixels), slopes(together * of_slopes);
+    for (std::int64_t round = 0; round < most; round += at_once) {
+      // Block i of a round, of part i / at_once; negative if there is none.
+      const auto block_of = [&](std::int64_t i) {
+        const Piece own(s.blocks, parts, i / at_once);
+        return round + i % at_once < own.count ? own.first + round + i % at_once : -1;
       };
-      kernels::run_tasks(parts * s.block_rows, [&](std::int64_t task) {
-        const std::int64_t of_part = task / s.block_rows, r = task % s.block_rows, block = block_of(of_part);
-        if (block >= 0 && r < s.rows_of(block).count) map_row(block, r, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      kernels::run_tasks(together * s.block_rows, [&](std::int64_t task) {
+        const std::int64_t i = task / s.block_rows, r = task % s.block_rows, block = block_of(i);
+        if (block >= 0 && r < s.rows_of(block).count) map_row(block, r, pixels.at(i * of_pixels), slopes.at(i * of_slopes));
       });
-      kernels::run_tasks(parts * 36, [&](std::int64_t task) {
-        const std::int64_t of_part = task / 36, block = block_of(of_part);
-        if (block >= 0) multiply_place(block, task % 36, of_part, round == 0, pixels.at(of_part * of_pixels), slopes.at(of_part * of_slopes));
+      kernels::run_tasks(parts * 36 * panels, [&](std::int64_t task) {
+        const std::int64_t of_part = task / (36 * panels), f = task / panels % 36;
+        for (std::int64_t i = of_part * at_once; i < (of_part + 1) * at_once; ++i) {
+          const std::int64_t block = block_of(i);
+          if (block >= 0) multiply_panel(block, f, task % panels, of_part, round == 0 && i % at_once == 0, pixels.at(i * of_pixels), slopes.at(i * of_slopes));
+        }
       });
     }
   }

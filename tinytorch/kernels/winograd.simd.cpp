@@ -288,18 +288,40 @@ void winograd_results(const WinogradLine<float>& line, const WinogradNumbers<con
   }
 }
 
-void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to) {
-  const std::int64_t panels = (kernel.M + width - 1) / width, place = panels * kernel.C * width;
+// taps[v * kFloats + i] = tap v of channel c and result m + i, for `count` results. The nine numbers of a kernel are neighbours, and each goes to another vector: squares of them are turned.
+HWY_INLINE void load_taps(const WinogradKernel& kernel, std::int64_t m, std::int64_t c, int count, float* taps) {
+  const bool forwards = kernel.tap > 0;
+  const float* const first = kernel.w + m * kernel.row + c * kernel.channel - (forwards ? 0 : 8);
+  const auto tap = [&](int number) HWY_ATTR { return taps + (forwards ? number : 8 - number) * kFloats; };
+  int number = 0;  // in the order of memory
+#if HWY_TARGET != HWY_SCALAR
+  const FloatTag d;
+  for (; number < 8; number += kFloats) {
+    const int some = std::min(kFloats, 9 - number);
+    const auto inside = hn::FirstN(d, static_cast<std::size_t>(some));
+    FloatVector square[kFloats];
+    HWY_UNROLL(16)
+    for (int lane = 0; lane < kFloats; ++lane) {
+      const float* const from = first + lane * kernel.row + number;
+      square[lane] = lane >= count ? hn::Zero(d) : some == kFloats ? hn::LoadU(d, from) : hn::MaskedLoad(inside, d, from);
+    }
+    turn_square(square);
+    for (int j = 0; j < some; ++j) hn::StoreU(square[j], d, tap(number + j));
+  }
+#endif
+  for (; number < 9; ++number)
+    for (int lane = 0; lane < count; ++lane) tap(number)[lane] = first[lane * kernel.row + number];
+}
+
+void winograd_kernel(const WinogradKernel& kernel, std::int64_t width, std::int64_t place, std::int64_t first, std::int64_t stop, float* to) {
+  const std::int64_t panels = (kernel.M + width - 1) / width;
   alignas(64) float taps[9 * kFloats];
   alignas(64) float half[18 * kFloats];  // (6, 3)
   for (std::int64_t m = 0; m < panels * width; m += kFloats) {
     const int count = static_cast<int>(std::clamp<std::int64_t>(kernel.M - m, 0, kFloats));
     std::fill_n(taps, 9 * kFloats, 0.0F);
     for (std::int64_t c = first; c < stop; ++c) {
-      for (int lane = 0; lane < count; ++lane) {
-        const float* const w = kernel.w + (m + lane) * kernel.row + c * kernel.channel;
-        for (int v = 0; v < 9; ++v) taps[v * kFloats + lane] = w[v * kernel.tap];
-      }
+      load_taps(kernel, m, c, count, taps);
       for (int column = 0; column < 3; ++column) map_kernel(taps + column * kFloats, 3 * kFloats, half + column * kFloats, 3 * kFloats);
       for (int row = 0; row < 6; ++row) map_kernel(half + row * 3 * kFloats, kFloats, to + row * 6 * place + (m / width * kernel.C + c) * width + m % width, place);
     }

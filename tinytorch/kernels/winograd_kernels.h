@@ -27,7 +27,7 @@ struct WinogradNumbers {
   std::int64_t place, tile;
 };
 
-// Kernels of 3 x 3 numbers: tap v of result m and channel c is w[m * row + c * channel + v * tap], from tap 0 on.
+// Kernels of 3 x 3 numbers: tap v of result m and channel c is w[m * row + c * channel + v * tap], from tap 0 on. `tap` is 1, or -1 for a kernel that is turned around.
 struct WinogradKernel {
   const float* w;
   std::int64_t row, channel, tap;
@@ -43,8 +43,8 @@ struct WinogradTable {
   void (*slopes)(const WinogradLine<const float>& line, const WinogradNumbers<float>& to, float* scratch);
   // The 4 x 4 pixels At m A of each tile, as far as they are inside.
   void (*results)(const WinogradLine<float>& line, const WinogradNumbers<const float>& from, float* scratch);
-  // U = G g Gt of the channels from `first` to `stop`, in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[((f * panels + m / width) * C + c) * width + m % width], zeros behind the last result.
-  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t first, std::int64_t stop, float* to);
+  // U = G g Gt of the channels from `first` to `stop`, in panels of `width` results, a multiple of the lanes: place f, channel c, result m at to[f * place + (m / width * C + c) * width + m % width], zeros behind the last result.
+  void (*kernel)(const WinogradKernel& kernel, std::int64_t width, std::int64_t place, std::int64_t first, std::int64_t stop, float* to);
   // w (M, C, 3, 3) = Gt u G for the results from `first` to `stop`; u is the sum of `parts` stacks of numbers, `part` apart: place f of (m, c) at u[f * place + m * tile + c].
   void (*kernel_gradient)(const WinogradNumbers<const float>& u, std::int64_t parts, std::int64_t part, std::int64_t first, std::int64_t stop, std::int64_t C, float* w);
 };

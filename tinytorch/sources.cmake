@@ -369,7 +369,10 @@ set(TINYTORCH_SOURCES_89_training_kernels
   kernels/recurrent.simd.AVX512.cpp
   kernels/optimizer_steps.simd.DEFAULT.cpp
   kernels/optimizer_steps.simd.AVX2.cpp
-  kernels/optimizer_steps.simd.AVX512.cpp)
+  kernels/optimizer_steps.simd.AVX512.cpp
+  kernels/bags.simd.DEFAULT.cpp
+  kernels/bags.simd.AVX2.cpp
+  kernels/bags.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_generated
   core/register_all.cpp)
 set(TINYTORCH_MODULES

@@ -262,3 +262,4 @@
 #include "tinytorch/kernels/slope_kernels.h"
 #include "tinytorch/kernels/recurrent_kernels.h"
 #include "tinytorch/kernels/optimizer_kernels.h"
+#include "tinytorch/kernels/bag_kernels.h"

@@ -92,16 +92,23 @@
 #include "tinytorch/optim/adam.h"
 #include "tinytorch/optim/rmsprop.h"
 #include "tinytorch/optim/sgd.h"
+//| export kernels/bag_kernels.h
+#include <cstdint>
+#include "tinytorch/kernels/capability_tables.h"
 //| export kernels/table_rows.cpp
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bag_kernels.h"
 #include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/embedding_bag.h"
 #include "tinytorch/nn/embedding_ops.h"
 
 // %%
@@ -126,6 +133,13 @@
 #include <hwy/highway.h>
 #include "tinytorch/kernels/optimizer_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
+//| export kernels/bags.simd.cpp
+#ifndef TINYTORCH_CAPABILITY
+#define TINYTORCH_CAPABILITY DEFAULT
+#endif
+#include <hwy/highway.h>
+#include "tinytorch/kernels/bag_kernels.h"
+#include "tinytorch/kernels/vector_math-inl.h"
 
 // %%
 #include <bit>
@@ -144,6 +158,7 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/activations.h"
+#include "tinytorch/nn/embedding_bag.h"
 #include "tinytorch/nn/embedding_ops.h"
 #include "tinytorch/nn/loss.h"
 #include "tinytorch/nn/more_activations.h"
@@ -2002,6 +2017,62 @@ TEST_CASE("fused optimizers: the kernel runs, counts its writes, and leaves to t
 // Every row gets its additions in the order of the positions, as from the reference: the same bits. With one thread there is one task, which reads what it adds from end to end.
 //
 // `flip` asks for the rows from the last to the first. Its gradient is a `flip` again, so it adds nothing to zeros.
+//
+// `embedding_bag` (chapter 58) adds rows up by bags. A bag's sums stay in registers while its rows pass: four vectors of columns at a time, so that four additions are under way, and then the next four. No column needs to know of another one, and each gets its additions in the order of the ids.
+
+// %%
+//| export kernels/bag_kernels.h
+namespace kernels {
+
+// out[d] = the sum of table[ids[i] D + d] over the `count` ids, in their order, without those that are `left_out`, divided by `size`; for d < D. O(count D).
+template <class T>
+using SumRows = void (*)(const T* table, std::int64_t D, const std::int64_t* ids, std::int64_t count, std::int64_t left_out, T size, T* out);
+
+struct BagKernels {
+  SumRows<float> of_float;
+  SumRows<double> of_double;
+};
+
+TINYTORCH_DECLARE_PER_CAPABILITY(BagKernels, bag_kernels)
+
+}  // namespace kernels
+
+// %%
+//| export kernels/bags.simd.cpp
+namespace kernels::TINYTORCH_CAPABILITY {
+namespace {
+template <class T>
+void sum_rows(const T* table, std::int64_t D, const std::int64_t* ids, std::int64_t count, std::int64_t left_out, T size, T* out) {
+  const hn::ScalableTag<T> tag;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<T>()), together = lanes == 1 ? 16 : 4;
+  const auto divisor = hn::Set(tag, size);
+  std::int64_t d = 0;
+  for (; d + together * lanes <= D; d += together * lanes) {
+    hn::Vec<hn::ScalableTag<T>> sums[together];
+    for (auto& sum : sums) sum = hn::Zero(tag);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (ids[i] == left_out) continue;
+      const T* const row = table + ids[i] * D + d;
+      for (std::int64_t k = 0; k < together; ++k) sums[k] = hn::Add(sums[k], hn::LoadU(tag, row + k * lanes));
+    }
+    for (std::int64_t k = 0; k < together; ++k) hn::StoreU(hn::Div(sums[k], divisor), tag, out + d + k * lanes);
+  }
+  for (; d < D; d += lanes) {
+    const std::int64_t columns = D - d;
+    auto sum = hn::Zero(tag);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (ids[i] == left_out) continue;
+      const T* const row = table + ids[i] * D + d;
+      sum = hn::Add(sum, columns >= lanes ? hn::LoadU(tag, row) : LoadPart(tag, row, columns));
+    }
+    if (columns >= lanes) hn::StoreU(hn::Div(sum, divisor), tag, out + d);
+    else StorePart(hn::Div(sum, divisor), tag, out + d, columns);
+  }
+}
+}  // namespace
+
+constinit const BagKernels bag_kernels = {sum_rows<float>, sum_rows<double>};
+}  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
 //| export kernels/table_rows.cpp
@@ -2091,6 +2162,36 @@ Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices
   return result;
 }
 
+template <class T>
+kernels::SumRows<T> sum_rows_kernel() {
+  using namespace kernels;
+  static constexpr const BagKernels* tables[] = TINYTORCH_PER_CAPABILITY(bag_kernels);
+  const BagKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.of_float;
+  else return chosen.of_double;
+}
+
+// The bags are divided among threads.
+Tensor sum_bags_tuned(const Tensor& table, const Tensor& ids, const Tensor& bounds, bool mean, std::int64_t left_out) {
+  const std::int64_t D = table.size(1), bags = bounds.numel() - 1;
+  const bool ours = (table.scalar_type() == kFloat || table.scalar_type() == kDouble) && are_rows(ids, table.size(0));
+  if (!ours) return op::sum_bags.function(Layer::CPU)(table, ids, bounds, mean, left_out);
+  const Tensor result = empty({bags, D}, table.scalar_type());
+  with_element(table.scalar_type(), [&]<class T>() {
+    if constexpr (std::is_floating_point_v<T>) {
+      const std::int64_t together = (1 << 15) / std::max<std::int64_t>(1, ids.numel() * D / std::max<std::int64_t>(1, bags)) + 1;
+      parallel_for(0, bags, together, [&, sum_rows = sum_rows_kernel<T>(), rows = table.data<T>(), out = result.data<T>(), id = ids.data<std::int64_t>(), bound = bounds.data<std::int64_t>()](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t bag = first; bag < stop; ++bag) {
+          const std::int64_t* const begin = id + bound[bag];
+          const std::int64_t count = bound[bag + 1] - bound[bag], summed = mean ? count - std::count(begin, begin + count, left_out) : 1;
+          sum_rows(rows, D, begin, count, left_out, static_cast<T>(std::max<std::int64_t>(1, summed)), out + bag * D);
+        }
+      });
+    }
+  });
+  return result;
+}
+
 // How many numbers lie behind one place of the dimension. Not its stride, which may be anything where the size is 1.
 std::int64_t inner_numbers(const Tensor& self, std::int64_t dim) { return multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1)); }
 
@@ -2160,6 +2261,7 @@ void register_tuned_table_rows() {
   op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
   op::index_select.set(Layer::TunedCPU, index_select_tuned);
   op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+  op::sum_bags.set(Layer::TunedCPU, sum_bags_tuned);
   kernels::fused_gradient<op::index_select>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return index_select_backward(g, sizes, dim, index); },
       no_gradient);
@@ -2220,6 +2322,34 @@ TEST_CASE("rows of tables: the reference's bits, for repeated indices, with padd
   row.index_add_(0, zeros({2}, kLong), ones({2, 20}));
   CHECK_EQ(row, full({1, 20}, 2.0));
   CHECK_EQ(row.index_select(0, zeros({3}, kLong)), full({3, 20}, 2.0));
+}
+
+TEST_CASE("bags of rows: the reference's bits for every width, with ids that are left out, and on any number of threads") {
+  manual_seed(775);
+  const Tensor ids = randint(0, 40, {3000}), bounds = tensor({0, 0, 1, 20, 20, 21, 700, 2990});
+  for (const ScalarType type : {kFloat, kDouble})
+    for (const std::int64_t D : {1, 3, 16, 20, 33, 64, 91, 128, 200}) {
+      const Tensor table = randn({40, D}, type);
+      table[7].fill_(std::nan(""));
+      table[8].fill_(std::numeric_limits<double>::infinity());
+      for (const bool mean : {false, true})
+        for (const std::int64_t left_out : {-1, 7, 12}) {
+          CAPTURE(D);
+          CAPTURE(left_out);
+          const auto bags = [&] { return op::sum_bags(table, ids, bounds, mean, left_out).nan_to_num(-77, 99, -99); };
+          const Tensor expected = by_reference(bags);
+          CHECK_EQ(expected.sizes(), IntArrayRef({7, D}));
+          CHECK_EQ(expected[0], zeros({D}, type));
+          for_each_capability([&] { CHECK_EQ(bags(), expected); });
+          CHECK_EQ(with_threads(3, bags), expected);
+        }
+    }
+  // Two rows of a bag and a third that is left out, by hand.
+  const Tensor small = tensor({{1.0, 2.0}, {3.0, 5.0}, {7.0, 11.0}});
+  CHECK_EQ(op::sum_bags(small, tensor({0, 1, 2}), tensor({0, 3}), true, 1), tensor({{4.0, 6.5}}));
+  CHECK_EQ(op::sum_bags(small, tensor({2, 2}), tensor({0, 2, 2}), false, -1), tensor({{14.0, 22.0}, {0.0, 0.0}}));
+  CHECK_ERROR(op::sum_bags(small, tensor({0, 3}), tensor({0, 2}), false, -1), "index out of range in self\n[embedding_bag] found the index 3, but the table has 3 rows.");
+  CHECK_ERROR(op::sum_bags(small, tensor({-1}), tensor({0, 1}), false, -1), "found the index -1, but the table has 3 rows.");
 }
 
 // %%

@@ -781,6 +781,10 @@ case("mse_loss.broadcast", F(2, 3), F(3), run=lambda x, y: F_.mse_loss(x, y))
 case("huber_loss.none", F(2, 3), F(2, 3), run=lambda x, y: F_.huber_loss(x, y, reduction="none", delta=0.8))
 case("smooth_l1_loss.sum", F(2, 3), F(2, 3), run=lambda x, y: F_.smooth_l1_loss(x, y, reduction="sum", beta=0.7))
 
+# ---- Bags of rows, as chapter 58 has them where nobody wants a gradient.
+case("sum_bags", F(4, 5), L([3, 0, 1, 3, 3, 2]), run=lambda w, i: F_.embedding_bag(i, w.detach(), torch.tensor([0, 2, 2]), mode="sum", padding_idx=1))
+case("sum_bags.mean", F(4, 5), L([3, 0, 1, 3, 3, 2]), run=lambda w, i: F_.embedding_bag(i, w.detach(), torch.tensor([0, 2, 2]), mode="mean", padding_idx=1))
+
 
 def changed(stored, recorded):
     """gelu of infinity aside: on some processors PyTorch's float32 kernel gives NaN there."""

@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
+#include "tinytorch/kernels/bag_kernels.h"
 #include "tinytorch/kernels/bits.h"
+#include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/nn/embedding_bag.h"
 #include "tinytorch/nn/embedding_ops.h"
 
 namespace tinytorch {
@@ -101,6 +105,36 @@ Tensor embedding_backward_tuned(const Tensor& grad_output, const Tensor& indices
   return result;
 }
 
+template <class T>
+kernels::SumRows<T> sum_rows_kernel() {
+  using namespace kernels;
+  static constexpr const BagKernels* tables[] = TINYTORCH_PER_CAPABILITY(bag_kernels);
+  const BagKernels& chosen = for_capability(tables);
+  if constexpr (std::is_same_v<T, float>) return chosen.of_float;
+  else return chosen.of_double;
+}
+
+// The bags are divided among threads.
+Tensor sum_bags_tuned(const Tensor& table, const Tensor& ids, const Tensor& bounds, bool mean, std::int64_t left_out) {
+  const std::int64_t D = table.size(1), bags = bounds.numel() - 1;
+  const bool ours = (table.scalar_type() == kFloat || table.scalar_type() == kDouble) && are_rows(ids, table.size(0));
+  if (!ours) return op::sum_bags.function(Layer::CPU)(table, ids, bounds, mean, left_out);
+  const Tensor result = empty({bags, D}, table.scalar_type());
+  with_element(table.scalar_type(), [&]<class T>() {
+    if constexpr (std::is_floating_point_v<T>) {
+      const std::int64_t together = (1 << 15) / std::max<std::int64_t>(1, ids.numel() * D / std::max<std::int64_t>(1, bags)) + 1;
+      parallel_for(0, bags, together, [&, sum_rows = sum_rows_kernel<T>(), rows = table.data<T>(), out = result.data<T>(), id = ids.data<std::int64_t>(), bound = bounds.data<std::int64_t>()](std::int64_t first, std::int64_t stop) {
+        for (std::int64_t bag = first; bag < stop; ++bag) {
+          const std::int64_t* const begin = id + bound[bag];
+          const std::int64_t count = bound[bag + 1] - bound[bag], summed = mean ? count - std::count(begin, begin + count, left_out) : 1;
+          sum_rows(rows, D, begin, count, left_out, static_cast<T>(std::max<std::int64_t>(1, summed)), out + bag * D);
+        }
+      });
+    }
+  });
+  return result;
+}
+
 // How many numbers lie behind one place of the dimension. Not its stride, which may be anything where the size is 1.
 std::int64_t inner_numbers(const Tensor& self, std::int64_t dim) { return multiply_sizes(self.sizes().slice(static_cast<std::size_t>(dim) + 1)); }
 
@@ -167,6 +201,7 @@ void register_tuned_table_rows() {
   op::embedding_dense_backward.set(Layer::TunedCPU, embedding_backward_tuned);
   op::index_select.set(Layer::TunedCPU, index_select_tuned);
   op::index_add_.set(Layer::TunedCPU, index_add_tuned);
+  op::sum_bags.set(Layer::TunedCPU, sum_bags_tuned);
   kernels::fused_gradient<op::index_select>(
       [](const Tensor& g, Sizes<0> sizes, Arg<1, std::int64_t> dim, Input<2> index) { return index_select_backward(g, sizes, dim, index); },
       no_gradient);

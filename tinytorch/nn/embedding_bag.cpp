@@ -28,63 +28,64 @@ const char* mode_name(const nn::EmbeddingBagMode& mode) {
 }
 
 // Where each bag begins, and behind the last one the number of ids.
-std::vector<std::int64_t> bag_bounds(const Tensor& input, const nn::functional::EmbeddingBagFuncOptions& options) {
+Tensor bag_bounds(const Tensor& input, const nn::functional::EmbeddingBagFuncOptions& options) {
   const Tensor& offsets = options.offsets();
-  std::vector<std::int64_t> bounds;
   if (input.dim() == 2) {
     TORCH_CHECK(!offsets.defined(), "If input is 2D, then offsets has to be null, as input is treated is a mini-batch of fixed length sequences. However, found offsets of type Tensor");
-    for (std::int64_t bag = 0; bag <= input.size(0); ++bag) bounds.push_back(bag * input.size(1));
-    return bounds;
+    return arange(input.size(0) + 1, kLong) * input.size(1);
   }
   TORCH_CHECK(input.dim() == 1, "input has to be 1D or 2D Tensor, but got Tensor of dimension ", input.dim());
   TORCH_CHECK(offsets.defined() && offsets.dim() == 1, "offsets has to be a 1D Tensor", offsets.defined() ? "" : " but got null");
   const Tensor begins = to_host(offsets).to(kLong).contiguous();
-  bounds.assign(begins.data_ptr<std::int64_t>(), begins.data_ptr<std::int64_t>() + begins.numel());
-  TORCH_CHECK(!options.include_last_offset() || !bounds.empty(), "include_last_offset: number of offset should be at least 1");
-  if (!options.include_last_offset()) bounds.push_back(input.size(0));
-  TORCH_CHECK(bounds.front() == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", bounds.front());
-  for (std::size_t i = 1; i < bounds.size(); ++i)
+  const std::int64_t given = begins.numel(), *const from = begins.data_ptr<std::int64_t>();
+  TORCH_CHECK(!options.include_last_offset() || given > 0, "include_last_offset: number of offset should be at least 1");
+  const Tensor result = empty({options.include_last_offset() ? given : given + 1}, kLong);
+  auto* const bounds = result.data_ptr<std::int64_t>();
+  std::copy_n(from, given, bounds);
+  if (!options.include_last_offset()) bounds[given] = input.size(0);
+  TORCH_CHECK(bounds[0] == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", bounds[0]);
+  for (std::int64_t i = 1; i < result.numel(); ++i)
     TORCH_CHECK(bounds[i - 1] <= bounds[i] && bounds[i] <= input.size(0), "offsets must not fall, and not pass the end of input: offsets[", i - 1, "] is ", bounds[i - 1], " and what follows ends at ", bounds[i], " of ",
                 input.size(0), " ids");
-  return bounds;
+  return result;
 }
 
-// The ids of all bags: those of bag b stand from bounds[b] to bounds[b + 1].
-struct Bags {
-  const std::int64_t* ids;
-  const std::vector<std::int64_t>& bounds;
-  std::int64_t left_out;  // an id that does not count, or -1
-};
-
-// table (V, D) -> out (bags, D): the sums or means of the bags' rows. Sixteen columns stay in registers while the rows of a bag pass.
+// Numbers of two bytes are added up in float.
 template <class T>
-void sum_bags(const Bags& bags, const T* table, std::int64_t D, bool mean, T* out) {
-  constexpr std::int64_t kColumns = 16;
-  const auto count = static_cast<std::int64_t>(bags.bounds.size()) - 1;
-  for (std::int64_t bag = 0; bag < count; ++bag) {
-    const std::int64_t* const begin = bags.ids + bags.bounds[static_cast<std::size_t>(bag)];
-    const std::int64_t* const end = bags.ids + bags.bounds[static_cast<std::size_t>(bag) + 1];
-    const T size = static_cast<T>(mean ? std::max<std::int64_t>(1, end - begin - std::count(begin, end, bags.left_out)) : 1);
-    const auto sum_columns = [&](std::int64_t d, auto columns) {
-      T sums[kColumns] = {};
-      for (const std::int64_t* id = begin; id != end; ++id)
-        if (*id != bags.left_out)
-          for (std::int64_t k = 0; k < columns; ++k) sums[k] += table[*id * D + d + k];
-      for (std::int64_t k = 0; k < columns; ++k) out[bag * D + d + k] = sums[k] / size;
-    };
-    std::int64_t d = 0;
-    for (; d + kColumns <= D; d += kColumns) sum_columns(d, std::integral_constant<std::int64_t, kColumns>());
-    if (d < D) sum_columns(d, D - d);
+void sum_bags_of(const Tensor& table, const Tensor& ids, const Tensor& bounds, bool mean, std::int64_t left_out, const Tensor& result) {
+  using Sum = std::conditional_t<sizeof(T) == 2, float, T>;
+  const std::int64_t V = table.size(0), D = table.size(1), *const bound = bounds.data_ptr<std::int64_t>(), *const id = ids.data_ptr<std::int64_t>();
+  const T* const rows = table.data_ptr<T>();
+  T* const out = result.data_ptr<T>();
+  std::vector<Sum> sums(static_cast<std::size_t>(D));
+  for (std::int64_t bag = 0; bag < result.size(0); ++bag) {
+    std::fill(sums.begin(), sums.end(), Sum{0});
+    std::int64_t summed = 0;
+    for (std::int64_t i = bound[bag]; i < bound[bag + 1]; ++i) {
+      TORCH_CHECK_INDEX(id[i] >= 0 && id[i] < V, "index out of range in self\n[embedding_bag] found the index ", id[i], ", but the table has ", V, " rows.");
+      if (id[i] == left_out) continue;
+      ++summed;
+      for (std::int64_t d = 0; d < D; ++d) sums[static_cast<std::size_t>(d)] += static_cast<Sum>(rows[id[i] * D + d]);
+    }
+    const Sum size = static_cast<Sum>(mean ? std::max<std::int64_t>(1, summed) : 1);
+    for (std::int64_t d = 0; d < D; ++d) out[bag * D + d] = static_cast<T>(sums[static_cast<std::size_t>(d)] / size);
   }
+}
+
+Tensor sum_bags_cpu(const Tensor& table, const Tensor& ids, const Tensor& bounds, bool mean, std::int64_t left_out) {
+  const Tensor result = empty({bounds.numel() - 1, table.size(1)}, table.scalar_type());
+  const auto sum = [&]<class T>() { sum_bags_of<T>(table, ids, bounds, mean, left_out, result); };
+  if (table.scalar_type() == kHalf) sum.template operator()<Half>();
+  else if (table.scalar_type() == kBFloat16) sum.template operator()<BFloat16>();
+  else dispatch_floating_types(table.scalar_type(), "sum_bags", sum);
+  return result;
 }
 
 // Whether sum_bags does it: sums or means of rows as they are, for which nobody wants a gradient.
 bool sums_bags(const Tensor& ids, const Tensor& weight, const nn::functional::EmbeddingBagFuncOptions& options) {
   const bool plain = !options.per_sample_weights().defined() && !options.max_norm() && !std::holds_alternative<enumtype::kMax>(options.mode());
-  const bool numbers = (weight.scalar_type() == kFloat || weight.scalar_type() == kDouble) && weight.is_contiguous() && !weight.is_elsewhere() && !ids.is_elsewhere();
-  const std::int64_t V = weight.size(0);
-  return plain && numbers && !(is_recording() && weight.requires_grad()) &&
-         std::all_of(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel(), [V](std::int64_t id) { return id >= 0 && id < V; });
+  const bool numbers = weight.is_floating_point() && weight.is_contiguous() && !weight.is_elsewhere() && !ids.is_elsewhere();
+  return plain && numbers && !(is_recording() && weight.requires_grad());
 }
 
 // rows (n, D), bag by bag with `counts` rows each -> (bags, D); an empty bag gives zeros.
@@ -111,28 +112,24 @@ void check_embedding_bag(const Tensor& input, const nn::functional::EmbeddingBag
 
 }  // namespace
 
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, bool, std::int64_t)> op::sum_bags("sum_bags", {.cpu = sum_bags_cpu});
+
 Tensor nn::functional::embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingBagFuncOptions& options) {
   check_embedding_bag(input, options);
-  const std::vector<std::int64_t> bounds = bag_bounds(input, options);
+  const Tensor bounds = bag_bounds(input, options);
   const std::int64_t V = weight.size(0), D = weight.size(1);
   const std::optional<std::int64_t>& padding = options.padding_idx();
   TORCH_CHECK(!padding || (*padding >= -V && *padding < V), "Padding_idx must be within num_embeddings\n[embedding_bag] got ", padding.value_or(0), " for ", V, " rows.");
   const std::optional<std::int64_t> left_out = padding && *padding < 0 ? *padding + V : padding;
 
   const Tensor ids = input.to(kLong).contiguous().view({-1});
-  if (sums_bags(ids, weight, options)) {
-    const Bags bags{ids.data_ptr<std::int64_t>(), bounds, left_out.value_or(-1)};
-    const bool mean = std::holds_alternative<enumtype::kMean>(options.mode());
-    const Tensor result = empty({static_cast<std::int64_t>(bounds.size()) - 1, D}, weight.scalar_type());
-    if (weight.scalar_type() == kFloat) sum_bags(bags, weight.data_ptr<float>(), D, mean, result.data_ptr<float>());
-    else sum_bags(bags, weight.data_ptr<double>(), D, mean, result.data_ptr<double>());
-    return result;
-  }
+  if (sums_bags(ids, weight, options)) return op::sum_bags(weight, ids, bounds, std::holds_alternative<enumtype::kMean>(options.mode()), left_out.value_or(-1));
 
   // The places that count, the bag of each, and how many each bag has.
-  std::vector<std::int64_t> places, bag_of, counts(bounds.size() - 1, 0);
-  for (std::size_t bag = 0; bag + 1 < bounds.size(); ++bag)
-    for (std::int64_t i = bounds[bag]; i < bounds[bag + 1]; ++i) {
+  const auto* const bound = bounds.data_ptr<std::int64_t>();
+  std::vector<std::int64_t> places, bag_of, counts(static_cast<std::size_t>(bounds.numel() - 1), 0);
+  for (std::size_t bag = 0; bag < counts.size(); ++bag)
+    for (std::int64_t i = bound[bag]; i < bound[bag + 1]; ++i) {
       if (left_out && ids.data_ptr<std::int64_t>()[i] == *left_out) continue;
       places.push_back(i);
       bag_of.push_back(static_cast<std::int64_t>(bag));

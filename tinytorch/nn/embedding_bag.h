@@ -2,10 +2,12 @@
 // edit the module, not this file.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <variant>
 
 #include "tinytorch/core/arg.h"
+#include "tinytorch/core/dispatch.h"
 #include "tinytorch/nn/cloneable.h"
 #include "tinytorch/nn/loss_modules.h"
 
@@ -60,7 +62,15 @@ struct EmbeddingBagFuncOptions {
 // Source: torch/csrc/api/include/torch/nn/functional/embedding.h.
 Tensor embedding_bag(const Tensor& input, const Tensor& weight, const EmbeddingBagFuncOptions& options = {});
 }  // namespace functional
+}  // namespace nn
 
+namespace op {
+// The sums or means of bags: table (V, D), ids (n) in [0, V), and bounds (bags + 1), which rise from 0 to n at most -> (bags, D). The ids of bag b stand from bounds[b] to bounds[b + 1]; those that are `left_out` do not count. An empty bag gives zeros.
+// `table` of floating-point numbers, `ids` and `bounds` int64, all of them contiguous. It has no gradient. Throws IndexError for an id that names no row. O(n D).
+extern Operator<Tensor(const Tensor& table, const Tensor& ids, const Tensor& bounds, bool mean, std::int64_t left_out)> sum_bags;
+}  // namespace op
+
+namespace nn {
 // A trained table whose rows are summed, averaged or maximized by bags. Born normal (0, 1), its padding row zero. Source: torch/csrc/api/src/nn/modules/embedding.cpp.
 class EmbeddingBagImpl : public Cloneable<EmbeddingBagImpl> {
  public:

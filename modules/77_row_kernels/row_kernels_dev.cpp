@@ -1508,7 +1508,7 @@ TEST_CASE("sum: rows and pieces that are summed in fours are what each gives alo
 //
 // When the columns do not fill the last vector, it begins earlier and holds some of the columns before it a second time. No lane is ever idle, and both results for such a column are the same bits. Fewer than 16 columns, which may be less than a vector, are handed down.
 //
-// `log_softmax` writes `x - m - log(s)`, cross-entropy needs m and s only and writes nothing. The backward passes are of the same kind: a sum along the row, and a walk that writes.
+// `log_softmax` writes `x - m - log(s)`, cross-entropy needs m and s only and writes nothing. The backward passes are of the same kind: a sum along the row, and a walk that writes. Along columns they take the same strips, with a total for each column.
 
 // %%
 //| export kernels/softmax_kernels.h
@@ -1537,6 +1537,8 @@ struct SoftmaxTable {
   // Along each column of a matrix whose rows are `step` numbers apart, in x and in out. REQUIRES: rows > 0, kFewestColumns <= columns < kSoftmaxColumns + kFewestColumns.
   void (*softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*log_softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*softmax_backward_of_columns)(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*log_softmax_backward_of_columns)(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*flush)();
 };
 
@@ -1739,27 +1741,32 @@ HWY_INLINE void maxima_of_columns(const T* x, std::int64_t step, std::int64_t ro
     for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { hn::Store(hn::Max(hn::Load(d, maxima + k), hn::LoadU(d, x + at)), d, maxima + k); });
 }
 
-// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
-template <class T, class Put>
-HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
-  const Tag<T> d;
+// The sums along the columns of value(place, k), which gives the vector whose first number stands `place` numbers behind the matrix's first, and whose sums are kept at k.
+template <class T, class Value>
+HWY_INLINE void sums_of_columns(std::int64_t step, std::int64_t rows, std::int64_t columns, double* totals, Value value) {
   for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR {
     for (std::int64_t lane = 0; lane < kLanes<T>; ++lane) totals[k + lane] = 0;
   });
-  const auto one = [=](std::int64_t place, std::int64_t k) HWY_ATTR {
-    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
-    put(place, e);
-    return e;
-  };
   std::int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
       const std::int64_t place = r * step + at;
-      const Vector<T> a = one(place, k), b = one(place + step, k), c = one(place + 2 * step, k), e = one(place + 3 * step, k);
+      const Vector<T> a = value(place, k), b = value(place + step, k), c = value(place + 2 * step, k), e = value(place + 3 * step, k);
       add_to(totals + k, hn::Add(hn::Add(a, b), hn::Add(c, e)));
     });
   }
-  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, one(r * step + at, k)); });
+  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, value(r * step + at, k)); });
+}
+
+// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
+template <class T, class Put>
+HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
+  const Tag<T> d;
+  sums_of_columns<T>(step, rows, columns, totals, [=](std::int64_t place, std::int64_t k) HWY_ATTR {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
+    put(place, e);
+    return e;
+  });
 }
 
 template <class T>
@@ -1797,11 +1804,41 @@ void log_softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, st
   }
 }
 
+// f(g, y, total) for each vector of the gradient and of the result, with the sum along their columns of term(g, y).
+template <class T, class Term, class F>
+HWY_INLINE void gradients_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out, Term term, F f) {
+  const Tag<T> d;
+  ColumnSoftmax<T> of;
+  sums_of_columns<T>(step, rows, columns, of.totals, [=](std::int64_t place, std::int64_t) HWY_ATTR { return term(hn::LoadU(d, grad + place), result + place); });
+  for_each_vector_of_columns<T>(columns, [&of](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = k; lane < k + kLanes<T>; ++lane) of.finish[lane] = static_cast<T>(of.totals[lane]);
+  });
+  for (std::int64_t r = 0; r < rows; ++r, grad += step, result += step, out += step) {
+    for_each_vector_of_columns<T>(columns, [&of, d, grad, result, out, f](std::int64_t k, std::int64_t at) HWY_ATTR {
+      hn::StoreU(f(hn::LoadU(d, grad + at), hn::LoadU(d, result + at), hn::Load(d, of.finish + k)), d, out + at);
+    });
+  }
+}
+
+template <class T>
+void softmax_backward_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  gradients_of_columns(
+      grad, result, step, rows, columns, out, [](Vector<T> g, const T* y) HWY_ATTR { return hn::Mul(g, hn::LoadU(Tag<T>(), y)); },
+      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::Mul(y, hn::Sub(g, total)); });
+}
+
+template <class T>
+void log_softmax_backward_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  gradients_of_columns(
+      grad, result, step, rows, columns, out, [](Vector<T> g, const T*) HWY_ATTR { return g; },
+      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::NegMulAdd(exp_below_zero<T>(y), total, g); });
+}
+
 void flush_softmax() { hwy::FlushStream(); }
 
 template <class T>
 constexpr SoftmaxTable<T> softmax_table_of() {
-  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, flush_softmax};
+  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, softmax_backward_of_columns<T>, log_softmax_backward_of_columns<T>, flush_softmax};
 }
 }  // namespace
 
@@ -1909,27 +1946,38 @@ void softmax_of_rows(const Tensor& x, std::int64_t count, const Tensor& result) 
   });
 }
 
-// Along the columns of matrices (rows, columns) that follow each other.
-template <bool kLog>
-void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+// Matrices (rows, columns) that follow each other, in strips of columns: calls f(where a strip begins, how many columns it has) on the threads of the pool.
+template <class F>
+void for_strips(std::int64_t matrices, std::int64_t rows, std::int64_t columns, F f) {
   using kernels::kFewestColumns, kernels::kSoftmaxColumns;
-  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns, matrices = x.numel() / (rows * columns);
-  with_type(x.scalar_type(), [&]<class T>() {
-    const kernels::SoftmaxTable<T>& table = softmax_table<T>();
-    const auto kernel = kLog ? table.log_softmax_of_columns : table.softmax_of_columns;
-    for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t task) {
-      const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns, at = task / strips * rows * columns + first;
-      kernel(from + at, columns, rows, strip + 1 < strips ? kSoftmaxColumns : columns - first, to + at);
-    });
+  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns;
+  for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&](std::int64_t task) {
+    const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns;
+    f(task / strips * rows * columns + first, strip + 1 < strips ? kSoftmaxColumns : columns - first);
   });
 }
 
 template <bool kLog>
-Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+  with_type(x.scalar_type(), [&]<class T>() {
+    const auto kernel = kLog ? softmax_table<T>().log_softmax_of_columns : softmax_table<T>().softmax_of_columns;
+    for_strips(x.numel() / (rows * columns), rows, columns,
+               [&, from = x.data<T>(), to = result.data<T>()](std::int64_t at, std::int64_t width) { kernel(from + at, columns, rows, width, to + at); });
+  });
+}
+
+// How many columns the matrices have along whose columns a softmax goes, 1 where it goes along rows; 0 if there is no kernel for them.
+std::int64_t softmax_columns(const Tensor& self, std::int64_t dim) {
+  if (!is_float_or_double(self) || self.dim() == 0 || self.numel() == 0) return 0;
   std::int64_t columns = 1;
   for (std::int64_t d = dim + 1; d < self.dim(); ++d) columns *= self.size(d);
-  const bool ours = is_float_or_double(self) && self.dim() > 0 && self.numel() > 0 && (columns == 1 || columns >= kernels::kFewestColumns);
-  if (!ours) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
+  return columns == 1 || columns >= kernels::kFewestColumns ? columns : 0;
+}
+
+template <bool kLog>
+Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+  const std::int64_t columns = softmax_columns(self, dim);
+  if (columns == 0) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
   const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
   if (columns == 1) softmax_of_rows<kLog>(x, x.size(dim), result);
   else softmax_of_columns<kLog>(x, x.size(dim), columns, result);
@@ -1949,11 +1997,17 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> log_softm
 
 template <bool kLog>
 Tensor softmax_backward_tuned(const Tensor& grad, const Tensor& result, std::int64_t dim) {
-  const bool ours = has_rows(result, dim) && grad.scalar_type() == result.scalar_type();
-  if (!ours) return (kLog ? log_softmax_backward_op : softmax_backward_op).function(Layer::CPU)(grad, result, dim);
+  const std::int64_t columns = grad.scalar_type() == result.scalar_type() ? softmax_columns(result, dim) : 0;
+  if (columns == 0) return (kLog ? log_softmax_backward_op : softmax_backward_op).function(Layer::CPU)(grad, result, dim);
   const Tensor g = grad.contiguous(), y = result.contiguous(), input_grad = empty(y.sizes(), y.scalar_type());
+  const std::int64_t count = y.size(dim);
   with_type(y.scalar_type(), [&]<class T>() {
-    const std::int64_t count = y.size(-1);
+    if (columns > 1) {
+      const auto kernel = kLog ? softmax_table<T>().log_softmax_backward_of_columns : softmax_table<T>().softmax_backward_of_columns;
+      for_strips(y.numel() / (count * columns), count, columns,
+                 [&, from = g.data<T>(), of = y.data<T>(), to = input_grad.data<T>()](std::int64_t at, std::int64_t width) { kernel(from + at, of + at, columns, count, width, to + at); });
+      return;
+    }
     const auto kernel = kLog ? softmax_table<T>().log_softmax_backward : softmax_table<T>().softmax_backward;
     for_rows(y.numel() / count, count,
              [&, from = g.data<T>(), of = y.data<T>(), to = input_grad.data<T>()](std::int64_t row) { kernel(from + row * count, of + row * count, count, to + row * count); });
@@ -2112,6 +2166,30 @@ TEST_CASE("softmax along columns: as the reference for narrow, odd, wide and str
       }
     }
   }
+  // Gradients. What arrives lies in the order of the numbers, or turned around, or is one number for all.
+  for (const ScalarType type : {kFloat, kDouble})
+    for (const DimVector& sizes : {DimVector{1, 40}, DimVector{3, 9, 15}, DimVector{2, 6, 16}, DimVector{4, 11, 17}, DimVector{2, 5, 9, 7}, DimVector{2, 67, 271}, DimVector{3, 6, 272}, DimVector{300, 785}, DimVector{4, 30, 1}}) {
+      const Tensor x = (randn(sizes, kDouble) * 3).to(type), g = randn(sizes, type), turned_g = g.transpose(0, 1).contiguous().transpose(0, 1), same = ones({1}, type).expand(sizes);
+      for (std::int64_t dim = 0; dim + 1 < x.dim(); ++dim) {
+        CAPTURE(sizes);
+        CAPTURE(dim);
+        const auto gradients = [&] {
+          std::vector<Tensor> result;
+          for (const Tensor& arrives : {g, turned_g, same}) {
+            const Tensor leaf = x.detach().requires_grad_();
+            result.push_back(autograd::grad({softmax(leaf, dim)}, {leaf}, {arrives})[0]);
+            result.push_back(autograd::grad({log_softmax(leaf, dim)}, {leaf}, {arrives})[0]);
+          }
+          return result;
+        };
+        const std::vector<Tensor> expected = by_reference(gradients), alone = with_threads(1, gradients), together = with_threads(5, gradients);
+        for_each_capability([&] {
+          const std::vector<Tensor> tuned = gradients();
+          for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], type == kFloat ? 1e-5 : 1e-12, type == kFloat ? 5e-5 : 1e-12);
+        });
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(alone[i], together[i]);
+      }
+    }
   const Tensor turned = randn({70, 40}).t();
   CHECK_CLOSE(softmax(turned, 0), by_reference([&] { return softmax(turned, 0); }), 1e-6, 1e-7);
   CHECK(softmax(turned, 0).is_contiguous());
@@ -2138,6 +2216,16 @@ TEST_CASE("softmax along columns: -inf, NaN and infinity in some columns are as 
         CHECK_CLOSE(softmax(x, 0), expected, tolerance, 1e-30);
         CHECK_CLOSE(log_softmax(x, 0), expected_log, tolerance, tolerance);
       });
+      // Gradients: what is not finite stays in its column.
+      const Tensor g = randn({9, columns}, type);
+      for (const bool logarithm : {false, true}) {
+        const auto gradient = [&](const Tensor& numbers, const Tensor& arrives) {
+          const Tensor leaf = numbers.detach().requires_grad_();
+          return autograd::grad({logarithm ? log_softmax(leaf, 0) : softmax(leaf, 0)}, {leaf}, {arrives})[0];
+        };
+        const Tensor slopes = by_reference([&] { return gradient(x, g); });
+        for_each_capability([&] { CHECK_CLOSE(gradient(x, g), slopes, type == kFloat ? 1e-5 : 1e-12, type == kFloat ? 1e-5 : 1e-12); });
+      }
     }
   }
 }

@@ -73,27 +73,38 @@ void softmax_of_rows(const Tensor& x, std::int64_t count, const Tensor& result) 
   });
 }
 
-// Along the columns of matrices (rows, columns) that follow each other.
-template <bool kLog>
-void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+// Matrices (rows, columns) that follow each other, in strips of columns: calls f(where a strip begins, how many columns it has) on the threads of the pool.
+template <class F>
+void for_strips(std::int64_t matrices, std::int64_t rows, std::int64_t columns, F f) {
   using kernels::kFewestColumns, kernels::kSoftmaxColumns;
-  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns, matrices = x.numel() / (rows * columns);
-  with_type(x.scalar_type(), [&]<class T>() {
-    const kernels::SoftmaxTable<T>& table = softmax_table<T>();
-    const auto kernel = kLog ? table.log_softmax_of_columns : table.softmax_of_columns;
-    for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t task) {
-      const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns, at = task / strips * rows * columns + first;
-      kernel(from + at, columns, rows, strip + 1 < strips ? kSoftmaxColumns : columns - first, to + at);
-    });
+  const std::int64_t strips = (columns + kSoftmaxColumns - kFewestColumns) / kSoftmaxColumns;
+  for_rows(matrices * strips, rows * std::min(columns, kSoftmaxColumns), [&](std::int64_t task) {
+    const std::int64_t strip = task % strips, first = strip * kSoftmaxColumns;
+    f(task / strips * rows * columns + first, strip + 1 < strips ? kSoftmaxColumns : columns - first);
   });
 }
 
 template <bool kLog>
-Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+void softmax_of_columns(const Tensor& x, std::int64_t rows, std::int64_t columns, const Tensor& result) {
+  with_type(x.scalar_type(), [&]<class T>() {
+    const auto kernel = kLog ? softmax_table<T>().log_softmax_of_columns : softmax_table<T>().softmax_of_columns;
+    for_strips(x.numel() / (rows * columns), rows, columns,
+               [&, from = x.data<T>(), to = result.data<T>()](std::int64_t at, std::int64_t width) { kernel(from + at, columns, rows, width, to + at); });
+  });
+}
+
+// How many columns the matrices have along whose columns a softmax goes, 1 where it goes along rows; 0 if there is no kernel for them.
+std::int64_t softmax_columns(const Tensor& self, std::int64_t dim) {
+  if (!is_float_or_double(self) || self.dim() == 0 || self.numel() == 0) return 0;
   std::int64_t columns = 1;
   for (std::int64_t d = dim + 1; d < self.dim(); ++d) columns *= self.size(d);
-  const bool ours = is_float_or_double(self) && self.dim() > 0 && self.numel() > 0 && (columns == 1 || columns >= kernels::kFewestColumns);
-  if (!ours) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
+  return columns == 1 || columns >= kernels::kFewestColumns ? columns : 0;
+}
+
+template <bool kLog>
+Tensor softmax_tuned(const Tensor& self, std::int64_t dim) {
+  const std::int64_t columns = softmax_columns(self, dim);
+  if (columns == 0) return (kLog ? op::log_softmax : op::softmax).function(Layer::CPU)(self, dim);
   const Tensor x = self.contiguous(), result = empty(self.sizes(), self.scalar_type());
   if (columns == 1) softmax_of_rows<kLog>(x, x.size(dim), result);
   else softmax_of_columns<kLog>(x, x.size(dim), columns, result);
@@ -113,11 +124,17 @@ constinit Operator<Tensor(const Tensor&, const Tensor&, std::int64_t)> log_softm
 
 template <bool kLog>
 Tensor softmax_backward_tuned(const Tensor& grad, const Tensor& result, std::int64_t dim) {
-  const bool ours = has_rows(result, dim) && grad.scalar_type() == result.scalar_type();
-  if (!ours) return (kLog ? log_softmax_backward_op : softmax_backward_op).function(Layer::CPU)(grad, result, dim);
+  const std::int64_t columns = grad.scalar_type() == result.scalar_type() ? softmax_columns(result, dim) : 0;
+  if (columns == 0) return (kLog ? log_softmax_backward_op : softmax_backward_op).function(Layer::CPU)(grad, result, dim);
   const Tensor g = grad.contiguous(), y = result.contiguous(), input_grad = empty(y.sizes(), y.scalar_type());
+  const std::int64_t count = y.size(dim);
   with_type(y.scalar_type(), [&]<class T>() {
-    const std::int64_t count = y.size(-1);
+    if (columns > 1) {
+      const auto kernel = kLog ? softmax_table<T>().log_softmax_backward_of_columns : softmax_table<T>().softmax_backward_of_columns;
+      for_strips(y.numel() / (count * columns), count, columns,
+                 [&, from = g.data<T>(), of = y.data<T>(), to = input_grad.data<T>()](std::int64_t at, std::int64_t width) { kernel(from + at, of + at, columns, count, width, to + at); });
+      return;
+    }
     const auto kernel = kLog ? softmax_table<T>().log_softmax_backward : softmax_table<T>().softmax_backward;
     for_rows(y.numel() / count, count,
              [&, from = g.data<T>(), of = y.data<T>(), to = input_grad.data<T>()](std::int64_t row) { kernel(from + row * count, of + row * count, count, to + row * count); });

@@ -199,27 +199,32 @@ HWY_INLINE void maxima_of_columns(const T* x, std::int64_t step, std::int64_t ro
     for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { hn::Store(hn::Max(hn::Load(d, maxima + k), hn::LoadU(d, x + at)), d, maxima + k); });
 }
 
-// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
-template <class T, class Put>
-HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
-  const Tag<T> d;
+// The sums along the columns of value(place, k), which gives the vector whose first number stands `place` numbers behind the matrix's first, and whose sums are kept at k.
+template <class T, class Value>
+HWY_INLINE void sums_of_columns(std::int64_t step, std::int64_t rows, std::int64_t columns, double* totals, Value value) {
   for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t) HWY_ATTR {
     for (std::int64_t lane = 0; lane < kLanes<T>; ++lane) totals[k + lane] = 0;
   });
-  const auto one = [=](std::int64_t place, std::int64_t k) HWY_ATTR {
-    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
-    put(place, e);
-    return e;
-  };
   std::int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR {
       const std::int64_t place = r * step + at;
-      const Vector<T> a = one(place, k), b = one(place + step, k), c = one(place + 2 * step, k), e = one(place + 3 * step, k);
+      const Vector<T> a = value(place, k), b = value(place + step, k), c = value(place + 2 * step, k), e = value(place + 3 * step, k);
       add_to(totals + k, hn::Add(hn::Add(a, b), hn::Add(c, e)));
     });
   }
-  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, one(r * step + at, k)); });
+  for (; r < rows; ++r) for_each_vector_of_columns<T>(columns, [=](std::int64_t k, std::int64_t at) HWY_ATTR { add_to(totals + k, value(r * step + at, k)); });
+}
+
+// The sums of exp(x - maximum); put(place, exponential) sees each vector of them, `place` numbers behind x.
+template <class T, class Put>
+HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
+  const Tag<T> d;
+  sums_of_columns<T>(step, rows, columns, totals, [=](std::int64_t place, std::int64_t k) HWY_ATTR {
+    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
+    put(place, e);
+    return e;
+  });
 }
 
 template <class T>
@@ -257,11 +262,41 @@ void log_softmax_of_columns(const T* x, std::int64_t step, std::int64_t rows, st
   }
 }
 
+// f(g, y, total) for each vector of the gradient and of the result, with the sum along their columns of term(g, y).
+template <class T, class Term, class F>
+HWY_INLINE void gradients_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out, Term term, F f) {
+  const Tag<T> d;
+  ColumnSoftmax<T> of;
+  sums_of_columns<T>(step, rows, columns, of.totals, [=](std::int64_t place, std::int64_t) HWY_ATTR { return term(hn::LoadU(d, grad + place), result + place); });
+  for_each_vector_of_columns<T>(columns, [&of](std::int64_t k, std::int64_t) HWY_ATTR {
+    for (std::int64_t lane = k; lane < k + kLanes<T>; ++lane) of.finish[lane] = static_cast<T>(of.totals[lane]);
+  });
+  for (std::int64_t r = 0; r < rows; ++r, grad += step, result += step, out += step) {
+    for_each_vector_of_columns<T>(columns, [&of, d, grad, result, out, f](std::int64_t k, std::int64_t at) HWY_ATTR {
+      hn::StoreU(f(hn::LoadU(d, grad + at), hn::LoadU(d, result + at), hn::Load(d, of.finish + k)), d, out + at);
+    });
+  }
+}
+
+template <class T>
+void softmax_backward_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  gradients_of_columns(
+      grad, result, step, rows, columns, out, [](Vector<T> g, const T* y) HWY_ATTR { return hn::Mul(g, hn::LoadU(Tag<T>(), y)); },
+      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::Mul(y, hn::Sub(g, total)); });
+}
+
+template <class T>
+void log_softmax_backward_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
+  gradients_of_columns(
+      grad, result, step, rows, columns, out, [](Vector<T> g, const T*) HWY_ATTR { return g; },
+      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::NegMulAdd(exp_below_zero<T>(y), total, g); });
+}
+
 void flush_softmax() { hwy::FlushStream(); }
 
 template <class T>
 constexpr SoftmaxTable<T> softmax_table_of() {
-  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, flush_softmax};
+  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, softmax_backward_of_columns<T>, log_softmax_backward_of_columns<T>, flush_softmax};
 }
 }  // namespace
 

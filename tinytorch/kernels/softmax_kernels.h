@@ -33,6 +33,8 @@ struct SoftmaxTable {
   // Along each column of a matrix whose rows are `step` numbers apart, in x and in out. REQUIRES: rows > 0, kFewestColumns <= columns < kSoftmaxColumns + kFewestColumns.
   void (*softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*log_softmax_of_columns)(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*softmax_backward_of_columns)(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
+  void (*log_softmax_backward_of_columns)(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out);
   void (*flush)();
 };
 

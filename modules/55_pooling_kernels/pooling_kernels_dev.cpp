@@ -22,7 +22,7 @@
 //     in rows, (N, C, H, W)                      a row of a channel is contiguous          a vector holds windows that are neighbours in their row
 //     channels last, as (N, H, W, C)             the channels of a pixel are contiguous    a vector holds the same window of 8 or 16 channels
 //
-// Largest numbers are found in both ways, and their places with them. Means are computed for images with channels last; those of images in rows are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
+// Largest numbers are found in both ways, and their places with them. Means are computed in both ways too; gradients of means in rows, and adaptive means of images in rows, are left to module 09 and chapter 78, as is everything else that has no kernel. A result lies in memory as the images did.
 
 // %%
 //| after 16 76
@@ -617,7 +617,7 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
 // %% [markdown]
 // ## Means of windows
 //
-// Means are computed for images with channels last only. One addition must wait for the one before, about four cycles, and a window is a chain of additions. So four vectors of channels go through a window together: four chains, and four loads from each pixel that lie beside each other. The sums are divided where they are, in registers. As an operator of its own, which the division had been, it read all means and
+// First of images with channels last. One addition must wait for the one before, about four cycles, and a window is a chain of additions. So four vectors of channels go through a window together: four chains, and four loads from each pixel that lie beside each other. The sums are divided where they are, in registers. As an operator of its own, which the division had been, it read all means and
 // wrote them once more, a quarter of the pixels for windows of 2 x 2.
 //
 // Windows differ in which pixels they cover and in what they are divided by. Both come from tables, one for the rows and one for the columns, so that one kernel serves `avg_pool2d`, whose windows are smaller at an edge, and adaptive means, whose windows differ everywhere.
@@ -641,6 +641,15 @@ TEST_CASE("max pooling: values and positions exactly the reference's, for each f
 // `avg_pool2d` has a formula of its own: window i begins at pixel `i stride - padding`, so pixel y is held by the windows from `ceil((y + padding - kernel + 1) / stride)` to `floor((y + padding) / stride)`. Where the stride is larger than the kernel, there may be none.
 //
 // So one loop serves all four. A pixel's gradient is a sum over one to four windows, most often one, each with the weight that it gave its pixels; it is written once, and nothing is filled with zeros before.
+//
+// In rows, a window's sum is taken in two steps. The rows of a line of windows are added up, a vector of columns at a time, into a line of sums; then each window adds up its columns of that line. Windows of 3 x 3 take three additions each and not nine, and three for every column. With zeros before and behind the line, windows that hang over an edge are windows like all others.
+// Under a stride of 2 the columns of neighbouring windows are every second number of the line, so two vectors are taken apart into even and odd numbers, as above; under larger strides each window is summed by itself:
+//
+//     three rows      a0 b0 c0 d0 e0 ...        their sums  0 | a b c d e ... | 0        windows, stride 2    0+a+b   b+c+d   d+e+f ...
+//                     a1 b1 c1 d1 e1 ...
+//                     a2 b2 c2 d2 e2 ...
+//
+// Module 09 copies the pixels of every window (`im2col`) and sums the copies: of windows of 3 x 3 under a stride of 2 more than twice the image is written and read again.
 
 // %%
 //| export kernels/pooling_kernels.h
@@ -662,10 +671,32 @@ struct LineOfWindows {
   T* out;
 };
 
+constexpr std::int64_t kWidestVector = 16;
+
+// All windows of planes in rows, which follow each other, as their results do.
+template <class T>
+struct PlanesOfWindows {
+  const T* from;
+  std::int64_t planes, height, width;
+  std::int64_t lines;                                           // of windows in a plane
+  const std::int64_t *firsts, *lengths;                         // for each of them the first of its rows, and how many it has
+  const std::int64_t* row_divisors;
+  std::int64_t count, kernel, stride, padding;                  // windows of a line; window x has the columns from x stride - padding on
+  const T* divisors;                                            // window x of line y is divided by row_divisors[y] divisors[x]; kWidestVector numbers behind them are readable
+  T* out;
+  T* sums;                                                      // room for room_of_sums(), full of zeros
+};
+template <class T>
+std::int64_t room_of_sums(const PlanesOfWindows<T>& planes) {
+  const std::int64_t windows = planes.count * planes.stride + planes.kernel, columns = planes.padding + planes.width;
+  return (windows > columns ? windows : columns) + (planes.stride + 1) * kWidestVector;
+}
+
 template <class T>
 struct WindowMeansTable {
   void (*means)(const LineOfWindows<T>& line);
   void (*weighted_sums)(const LineOfWindows<T>& line);
+  void (*means_in_rows)(const PlanesOfWindows<T>& planes);
 };
 
 struct WindowMeansKernels {
@@ -719,9 +750,72 @@ void sum_line(const LineOfWindows<T>& line) {
     if (c < line.channels) sum_vectors<Weighted, 1, true>(line, x, c, line.channels - c);
   }
 }
+
+// sums[padding + x] = the sum of column x over `rows` rows of a plane.
+template <class T>
+HWY_INLINE void sum_columns_of_rows(const T* from, std::int64_t width, std::int64_t rows, T* sums) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t x = 0;
+  for (; x + lanes <= width; x += lanes) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t i = 0; i < rows; ++i) sum = hn::Add(sum, hn::LoadU(d, from + i * width + x));
+    hn::StoreU(sum, d, sums + x);
+  }
+  if (x == width) return;
+  auto sum = hn::Zero(d);
+  for (std::int64_t i = 0; i < rows; ++i) sum = hn::Add(sum, LoadPart(d, from + i * width + x, width - x));
+  hn::StoreU(sum, d, sums + x);  // with zeros behind the line
+}
+
+// The columns j of neighbouring windows, the first of which begins at `line`: every number, or every second one. What lies behind the windows' columns is not used.
+template <std::int64_t Stride, class T>
+HWY_INLINE hn::Vec<hn::ScalableTag<T>> column_of_windows(const T* line) {
+  const hn::ScalableTag<T> d;
+  if constexpr (Stride == 1) return hn::LoadU(d, line);
+#if HWY_TARGET != HWY_SCALAR
+  else return hn::ConcatEven(d, hn::LoadU(d, line + hn::MaxLanes(d)), hn::LoadU(d, line));
+#else
+  else return hn::LoadU(d, line);  // one window
+#endif
+}
+
+template <std::int64_t Stride, class T>
+HWY_INLINE void means_of_line(const PlanesOfWindows<T>& planes, std::int64_t y, T* out) {
+  const hn::ScalableTag<T> d;
+  const auto row_divisor = hn::Set(d, static_cast<T>(planes.row_divisors[y]));
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  for (std::int64_t x = 0; x < planes.count; x += lanes) {
+    const std::int64_t count = planes.count - x < lanes ? planes.count - x : lanes;
+    auto sum = hn::Zero(d);
+    for (std::int64_t j = 0; j < planes.kernel; ++j) sum = hn::Add(sum, column_of_windows<Stride>(planes.sums + x * Stride + j));
+    const auto result = hn::Div(sum, hn::Mul(row_divisor, hn::LoadU(d, planes.divisors + x)));
+    if (count == lanes) hn::StoreU(result, d, out + x);
+    else StorePart(result, d, out + x, count);
+  }
+}
+
+template <class T>
+void means_in_rows(const PlanesOfWindows<T>& planes) {
+  T* out = planes.out;
+  for (std::int64_t p = 0; p < planes.planes; ++p) {
+    const T* const plane = planes.from + p * planes.height * planes.width;
+    for (std::int64_t y = 0; y < planes.lines; ++y, out += planes.count) {
+      sum_columns_of_rows(plane + planes.firsts[y] * planes.width, planes.width, planes.lengths[y], planes.sums + planes.padding);
+      if (planes.stride == 1) means_of_line<1>(planes, y, out);
+      else if (planes.stride == 2) means_of_line<2>(planes, y, out);
+      else
+        for (std::int64_t x = 0; x < planes.count; ++x) {
+          T sum = 0;
+          for (std::int64_t j = 0; j < planes.kernel; ++j) sum += planes.sums[x * planes.stride + j];
+          out[x] = sum / (static_cast<T>(planes.row_divisors[y]) * planes.divisors[x]);
+        }
+    }
+  }
+}
 }  // namespace
 
-constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>}, {sum_line<false, double>, sum_line<true, double>}};
+constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>, means_in_rows<float>}, {sum_line<false, double>, sum_line<true, double>, means_in_rows<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -808,6 +902,23 @@ Tensor means_of_windows(const Tensor& images, const WindowRanges& rows, const Wi
   });
 }
 
+// The same of images in rows.
+template <class T>
+Tensor means_of_planes(const Tensor& images, const WindowRanges& rows, IntArrayRef row_divisors, IntArrayRef column_divisors, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  const auto lines = static_cast<std::int64_t>(row_divisors.size()), count = static_cast<std::int64_t>(column_divisors.size());
+  const std::int64_t H = images.size(2), W = images.size(3);
+  const Tensor x = images.contiguous(), result = empty({images.size(0), images.size(1), lines, count}, images.options());
+  std::vector<T> divisors(column_divisors.begin(), column_divisors.end());
+  divisors.resize(divisors.size() + kernels::kWidestVector, T{1});
+  parallel_for(0, images.size(0) * images.size(1), std::max<std::int64_t>(1, 16384 / (H * W)), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+    kernels::PlanesOfWindows<T> planes{from + first * H * W, stop - first, H, W, lines, rows.firsts.data(), rows.lengths.data(), row_divisors.data(), count, kernel, stride, padding, divisors.data(), to + first * lines * count, nullptr};
+    std::vector<T> sums(static_cast<std::size_t>(kernels::room_of_sums(planes)));
+    planes.sums = sums.data();
+    window_means_table<T>().means_in_rows(planes);
+  });
+  return result;
+}
+
 // The gradient of means: each pixel is a window over the gradients of those windows that hold it.
 template <class T>
 Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowRanges& columns, const std::vector<T>& shares) {
@@ -820,11 +931,15 @@ Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowR
 bool sums_in_channels(const Tensor& self) { return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self); }
 
 Tensor window_means_tuned(const Tensor& self, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(self)) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
-  const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
-  const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]), columns = pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]);
-  if (self.scalar_type() == kFloat) return means_of_windows<float>(self, rows, columns, row_divisors, column_divisors);
-  return means_of_windows<double>(self, rows, columns, row_divisors, column_divisors);
+  const bool ours = (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && !row_divisors.empty() && !column_divisors.empty();
+  if (!ours) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
+  const auto means = [&]<class T>() {
+    const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
+    const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]);
+    if (!has_channels_last(self)) return means_of_planes<T>(self, rows, row_divisors, column_divisors, kernel[1], stride[1], padding[1]);
+    return means_of_windows<T>(self, rows, pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]), row_divisors, column_divisors);
+  };
+  return self.scalar_type() == kFloat ? means.template operator()<float>() : means.template operator()<double>();
 }
 
 Tensor window_means_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
@@ -953,6 +1068,53 @@ TEST_CASE("average pooling of images with channels last: what windows at an edge
   }
 }
 
+TEST_CASE("average pooling of images in rows: as the reference for strides, edges, ceil_mode and divisors, and the same bits for any number of threads") {
+  manual_seed(674);
+  struct InRows {
+    DimVector sizes, kernel, stride, padding;
+  };
+  const std::vector<InRows> all{{{2, 3, 14, 14}, {3, 3}, {2, 2}, {0, 0}}, {{2, 3, 14, 15}, {3, 3}, {2, 2}, {1, 1}}, {{1, 2, 9, 40}, {2, 3}, {1, 1}, {1, 1}}, {{1, 2, 7, 71}, {4, 5}, {3, 2}, {2, 2}},
+                                {{1, 2, 11, 37}, {3, 5}, {2, 3}, {0, 2}}, {{3, 1, 5, 33}, {1, 1}, {1, 2}, {0, 0}}, {{1, 1, 3, 1}, {3, 1}, {1, 1}, {1, 0}}, {{2, 2, 7, 7}, {7, 7}, {7, 7}, {0, 0}},
+                                {{1, 1, 20, 130}, {2, 2}, {2, 2}, {0, 0}}, {{1, 1, 4, 16}, {2, 16}, {2, 1}, {0, 8}}, {{1, 2, 6, 20}, {2, 2}, {4, 4}, {1, 1}}};
+  for (const ScalarType type : {kFloat, kDouble}) {
+    const double tolerance = type == kFloat ? 2e-6 : 1e-14;
+    for (const InRows& p : all) {
+      CAPTURE(p.sizes);
+      CAPTURE(p.kernel);
+      CAPTURE(p.stride);
+      const Tensor x = randn(p.sizes, type);
+      for (const Tensor& image : {x, x.transpose(2, 3).contiguous().transpose(2, 3), x.select(0, 0)}) {
+        const auto results = [&] {
+          return std::vector<Tensor>{avg_pool2d(image, p.kernel, p.stride, p.padding, false, true), avg_pool2d(image, p.kernel, p.stride, p.padding, true, true), avg_pool2d(image, p.kernel, p.stride, p.padding, true, false),
+                                     avg_pool2d(image, p.kernel, p.stride, p.padding, false, true, -7)};
+        };
+        const std::vector<Tensor> expected = by_reference(results), alone = with_threads(1, results), together = with_threads(3, results);
+        for_each_capability([&] {
+          const std::vector<Tensor> tuned = results();
+          for (std::size_t i = 0; i < tuned.size(); ++i) CHECK_CLOSE(tuned[i], expected[i], tolerance, tolerance);
+        });
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK_EQ(together[i], alone[i]);
+      }
+    }
+  }
+  // What is not finite is in its own windows only. Of 3 x 3 under a stride of 2, column 4 is in windows 1 and 2, column 33 in window 16 alone.
+  const Tensor odd = ones({1, 1, 3, 70});
+  odd[0][0][1][4].fill_(std::numeric_limits<double>::quiet_NaN());
+  odd[0][0][2][33].fill_(std::numeric_limits<double>::infinity());
+  const Tensor means = ones({1, 1, 1, 34});
+  for (const std::int64_t window : {1, 2}) means[0][0][0][window].fill_(std::numeric_limits<double>::quiet_NaN());
+  means[0][0][0][16].fill_(std::numeric_limits<double>::infinity());
+  for_each_capability([&] { CHECK_CLOSE(avg_pool2d(odd, 3, 2), means, 0, 0); });
+  // The gradient is the reference's, and that of the gradient this kernel's.
+  const Tensor leaf = randn({2, 3, 14, 17}, kDouble).requires_grad_();
+  const auto second = [&] {
+    const Tensor y = avg_pool2d(leaf, 3, 2, 1);
+    const Tensor slope = autograd::grad({(y * y).sum()}, {leaf}, {}, std::nullopt, true)[0];
+    return autograd::grad({(slope * slope).sum()}, {leaf})[0];
+  };
+  CHECK_CLOSE(second(), by_reference(second), 1e-12, 1e-14);
+}
+
 TEST_CASE("adaptive average pooling of images with channels last: means and gradients by the definition, and the order stays") {
   manual_seed(551);
   for (const ScalarType type : {kFloat, kDouble}) {
@@ -1069,6 +1231,7 @@ DEMO("pooling of an image of LeNet-5 and of one with channels last: reference an
   });
   compare("max_pool2d, channels last", [&] { return max_pool2d(last, 2); });
   compare("avg_pool2d, channels last", [&] { return avg_pool2d(last, 2); });
+  compare("avg_pool2d, 3 x 3 by 2, in rows", [&] { return avg_pool2d(image, 3, 2); });
   compare("adaptive_avg_pool2d to 7 x 7, channels last", [&] { return adaptive_avg_pool2d(last, 7); });
   set_num_threads(before);
 }

@@ -223,6 +223,23 @@ Tensor means_of_windows(const Tensor& images, const WindowRanges& rows, const Wi
   });
 }
 
+// The same of images in rows.
+template <class T>
+Tensor means_of_planes(const Tensor& images, const WindowRanges& rows, IntArrayRef row_divisors, IntArrayRef column_divisors, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+  const auto lines = static_cast<std::int64_t>(row_divisors.size()), count = static_cast<std::int64_t>(column_divisors.size());
+  const std::int64_t H = images.size(2), W = images.size(3);
+  const Tensor x = images.contiguous(), result = empty({images.size(0), images.size(1), lines, count}, images.options());
+  std::vector<T> divisors(column_divisors.begin(), column_divisors.end());
+  divisors.resize(divisors.size() + kernels::kWidestVector, T{1});
+  parallel_for(0, images.size(0) * images.size(1), std::max<std::int64_t>(1, 16384 / (H * W)), [&, from = x.data<T>(), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
+    kernels::PlanesOfWindows<T> planes{from + first * H * W, stop - first, H, W, lines, rows.firsts.data(), rows.lengths.data(), row_divisors.data(), count, kernel, stride, padding, divisors.data(), to + first * lines * count, nullptr};
+    std::vector<T> sums(static_cast<std::size_t>(kernels::room_of_sums(planes)));
+    planes.sums = sums.data();
+    window_means_table<T>().means_in_rows(planes);
+  });
+  return result;
+}
+
 // The gradient of means: each pixel is a window over the gradients of those windows that hold it.
 template <class T>
 Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowRanges& columns, const std::vector<T>& shares) {
@@ -235,11 +252,15 @@ Tensor weighted_sums(const Tensor& grad, const WindowRanges& rows, const WindowR
 bool sums_in_channels(const Tensor& self) { return (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && has_channels_last(self); }
 
 Tensor window_means_tuned(const Tensor& self, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
-  if (!sums_in_channels(self)) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
-  const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
-  const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]), columns = pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]);
-  if (self.scalar_type() == kFloat) return means_of_windows<float>(self, rows, columns, row_divisors, column_divisors);
-  return means_of_windows<double>(self, rows, columns, row_divisors, column_divisors);
+  const bool ours = (self.scalar_type() == kFloat || self.scalar_type() == kDouble) && self.numel() > 0 && !row_divisors.empty() && !column_divisors.empty();
+  if (!ours) return op::window_means.function(Layer::CPU)(self, row_divisors, column_divisors, kernel, stride, padding);
+  const auto means = [&]<class T>() {
+    const auto count = [](IntArrayRef divisors) { return static_cast<std::int64_t>(divisors.size()); };
+    const WindowRanges rows = pooled_ranges(count(row_divisors), self.size(2), kernel[0], stride[0], padding[0]);
+    if (!has_channels_last(self)) return means_of_planes<T>(self, rows, row_divisors, column_divisors, kernel[1], stride[1], padding[1]);
+    return means_of_windows<T>(self, rows, pooled_ranges(count(column_divisors), self.size(3), kernel[1], stride[1], padding[1]), row_divisors, column_divisors);
+  };
+  return self.scalar_type() == kFloat ? means.template operator()<float>() : means.template operator()<double>();
 }
 
 Tensor window_means_backward_tuned(const Tensor& grad, IntArrayRef size, IntArrayRef row_divisors, IntArrayRef column_divisors, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {

@@ -310,9 +310,72 @@ void sum_line(const LineOfWindows<T>& line) {
     if (c < line.channels) sum_vectors<Weighted, 1, true>(line, x, c, line.channels - c);
   }
 }
+
+// sums[padding + x] = the sum of column x over `rows` rows of a plane.
+template <class T>
+HWY_INLINE void sum_columns_of_rows(const T* from, std::int64_t width, std::int64_t rows, T* sums) {
+  const hn::ScalableTag<T> d;
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  std::int64_t x = 0;
+  for (; x + lanes <= width; x += lanes) {
+    auto sum = hn::Zero(d);
+    for (std::int64_t i = 0; i < rows; ++i) sum = hn::Add(sum, hn::LoadU(d, from + i * width + x));
+    hn::StoreU(sum, d, sums + x);
+  }
+  if (x == width) return;
+  auto sum = hn::Zero(d);
+  for (std::int64_t i = 0; i < rows; ++i) sum = hn::Add(sum, LoadPart(d, from + i * width + x, width - x));
+  hn::StoreU(sum, d, sums + x);  // with zeros behind the line
+}
+
+// The columns j of neighbouring windows, the first of which begins at `line`: every number, or every second one. What lies behind the windows' columns is not used.
+template <std::int64_t Stride, class T>
+HWY_INLINE hn::Vec<hn::ScalableTag<T>> column_of_windows(const T* line) {
+  const hn::ScalableTag<T> d;
+  if constexpr (Stride == 1) return hn::LoadU(d, line);
+#if HWY_TARGET != HWY_SCALAR
+  else return hn::ConcatEven(d, hn::LoadU(d, line + hn::MaxLanes(d)), hn::LoadU(d, line));
+#else
+  else return hn::LoadU(d, line);  // one window
+#endif
+}
+
+template <std::int64_t Stride, class T>
+HWY_INLINE void means_of_line(const PlanesOfWindows<T>& planes, std::int64_t y, T* out) {
+  const hn::ScalableTag<T> d;
+  const auto row_divisor = hn::Set(d, static_cast<T>(planes.row_divisors[y]));
+  constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+  for (std::int64_t x = 0; x < planes.count; x += lanes) {
+    const std::int64_t count = planes.count - x < lanes ? planes.count - x : lanes;
+    auto sum = hn::Zero(d);
+    for (std::int64_t j = 0; j < planes.kernel; ++j) sum = hn::Add(sum, column_of_windows<Stride>(planes.sums + x * Stride + j));
+    const auto result = hn::Div(sum, hn::Mul(row_divisor, hn::LoadU(d, planes.divisors + x)));
+    if (count == lanes) hn::StoreU(result, d, out + x);
+    else StorePart(result, d, out + x, count);
+  }
+}
+
+template <class T>
+void means_in_rows(const PlanesOfWindows<T>& planes) {
+  T* out = planes.out;
+  for (std::int64_t p = 0; p < planes.planes; ++p) {
+    const T* const plane = planes.from + p * planes.height * planes.width;
+    for (std::int64_t y = 0; y < planes.lines; ++y, out += planes.count) {
+      sum_columns_of_rows(plane + planes.firsts[y] * planes.width, planes.width, planes.lengths[y], planes.sums + planes.padding);
+      if (planes.stride == 1) means_of_line<1>(planes, y, out);
+      else if (planes.stride == 2) means_of_line<2>(planes, y, out);
+      else
+        for (std::int64_t x = 0; x < planes.count; ++x) {
+          T sum = 0;
+          for (std::int64_t j = 0; j < planes.kernel; ++j) sum += planes.sums[x * planes.stride + j];
+          out[x] = sum / (static_cast<T>(planes.row_divisors[y]) * planes.divisors[x]);
+        }
+    }
+  }
+}
 }  // namespace
 
-constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>}, {sum_line<false, double>, sum_line<true, double>}};
+constinit const WindowMeansKernels window_means_kernels = {{sum_line<false, float>, sum_line<true, float>, means_in_rows<float>}, {sum_line<false, double>, sum_line<true, double>, means_in_rows<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

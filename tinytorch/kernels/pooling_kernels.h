@@ -68,10 +68,32 @@ struct LineOfWindows {
   T* out;
 };
 
+constexpr std::int64_t kWidestVector = 16;
+
+// All windows of planes in rows, which follow each other, as their results do.
+template <class T>
+struct PlanesOfWindows {
+  const T* from;
+  std::int64_t planes, height, width;
+  std::int64_t lines;                                           // of windows in a plane
+  const std::int64_t *firsts, *lengths;                         // for each of them the first of its rows, and how many it has
+  const std::int64_t* row_divisors;
+  std::int64_t count, kernel, stride, padding;                  // windows of a line; window x has the columns from x stride - padding on
+  const T* divisors;                                            // window x of line y is divided by row_divisors[y] divisors[x]; kWidestVector numbers behind them are readable
+  T* out;
+  T* sums;                                                      // room for room_of_sums(), full of zeros
+};
+template <class T>
+std::int64_t room_of_sums(const PlanesOfWindows<T>& planes) {
+  const std::int64_t windows = planes.count * planes.stride + planes.kernel, columns = planes.padding + planes.width;
+  return (windows > columns ? windows : columns) + (planes.stride + 1) * kWidestVector;
+}
+
 template <class T>
 struct WindowMeansTable {
   void (*means)(const LineOfWindows<T>& line);
   void (*weighted_sums)(const LineOfWindows<T>& line);
+  void (*means_in_rows)(const PlanesOfWindows<T>& planes);
 };
 
 struct WindowMeansKernels {

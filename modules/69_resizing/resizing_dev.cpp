@@ -53,8 +53,10 @@
 #include "tinytorch/nn/image_checks.h"
 #include "tinytorch/nn/more_pool.h"
 //| export nn/grid_sample.h
+#include <cstdint>
 #include <optional>
 #include <variant>
+#include <vector>
 #include "tinytorch/core/dispatch.h"
 #include "tinytorch/nn/image_options.h"
 #include "tinytorch/nn/resize.h"
@@ -657,7 +659,7 @@ TEST_CASE("interpolate: sizes, factors, modes and their errors; Upsample") {
 //     place x between pixels i and i+1      (i+1 - x) * v[i]  +  (x - i) * v[i+1]
 //     d / dx                                v[i+1] - v[i]
 //
-// Places outside read zeros, the nearest pixel of the border, or the picture's reflection.
+// Places outside read zeros, the nearest pixel of the border, or the picture's reflection. Both of the latter move every place into the picture, those that are nowhere too: in PyTorch's kernels NaN, and infinity under reflection, ends up at the first row or column of a picture, and at the last one of a volume. With zeros such a place is outside, and bilinear weights of NaN give NaN.
 
 // %%
 //| export nn/grid_sample.h
@@ -673,6 +675,9 @@ Tensor affine_grid_generator(const Tensor& theta, IntArrayRef size, bool align_c
 namespace op {
 // Images (N, C, H W) of `height` rows read at rows y and columns x (N, out), which need not be whole: of the four pixels around, each counts as much as it is near. Outside are zeros. (N, C, out). All of one floating-point dtype.
 extern Operator<Tensor(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height)> read_bilinear;
+
+// Where the places of a grid (N, out..., D) are in pictures of these sizes, in pixels and moved as the padding says: (N, outs) for each of the D dimensions, rows before columns.
+extern Operator<std::vector<Tensor>(const Tensor& grid, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners)> grid_places;
 }  // namespace op
 
 namespace nn::functional {
@@ -697,7 +702,7 @@ namespace {
 // From -1..1 to pixels: 0..size-1 between the outermost centres, or -0.5..size-0.5 between the edges.
 Tensor to_pixels(const Tensor& places, std::int64_t size, bool align_corners) {
   const auto count = static_cast<double>(size);
-  return align_corners ? (places + 1) / 2 * (count - 1) : ((places + 1) * count - 1) / 2;
+  return align_corners ? (places + 1) * ((count - 1) / 2) : (places + 1) * (count / 2) - 0.5;
 }
 
 // Folds places back into [low, low + span], as in mirrors on both sides.
@@ -709,12 +714,23 @@ Tensor reflected(const Tensor& places, double low, double span) {
   return where(turns.remainder(2) == 0, rest + low, span - rest + low);
 }
 
-// Moves places outside to where the padding says they read.
-Tensor padded_places(const Tensor& places, std::int64_t size, std::int64_t padding_mode, bool align_corners) {
+// Moves places outside to where the padding says they read, and what is no number after that to `nowhere`.
+Tensor padded_places(const Tensor& places, std::int64_t size, std::int64_t padding_mode, bool align_corners, double nowhere) {
   const auto last = static_cast<double>(size - 1);
   if (padding_mode == 0) return places;
-  if (padding_mode == 1) return places.clamp(0, last);
-  return (align_corners ? reflected(places, 0, last) : reflected(places, -0.5, last + 1)).clamp(0, last);
+  const Tensor near = padding_mode == 1 ? places : align_corners ? reflected(places, 0, last) : reflected(places, -0.5, last + 1);
+  return where(near.isnan(), full({}, nowhere, places.options()), near.clamp(0, last));
+}
+
+std::vector<Tensor> grid_places_composed(const Tensor& grid, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners) {
+  const auto dims = static_cast<std::int64_t>(spatial.size());
+  // The grid's last number is of the first spatial dimension.
+  std::vector<Tensor> places;
+  for (std::int64_t d = 0; d < dims; ++d) {
+    const std::int64_t size = spatial[static_cast<std::size_t>(d)];
+    places.push_back(padded_places(to_pixels(grid.select(-1, dims - 1 - d).flatten(1), size, align_corners), size, padding_mode, align_corners, dims == 2 ? 0 : static_cast<double>(size - 1)));
+  }
+  return places;
 }
 
 // Reads flat (N, C, pixels) at whole places, one tensor of them (N, out) for each dimension, as (N, C, out). Outside there are zeros.
@@ -774,8 +790,8 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
     Tensor row;
     for (std::int64_t j = 0; j < 4; ++j) {
       // Each neighbour is padded by itself.
-      const Tensor y = padded_places(y0 + (i - 1), spatial[0], padding_mode, align_corners);
-      const Tensor x = padded_places(x0 + (j - 1), spatial[1], padding_mode, align_corners);
+      const Tensor y = padded_places(y0 + (i - 1), spatial[0], padding_mode, align_corners, 0);
+      const Tensor x = padded_places(x0 + (j - 1), spatial[1], padding_mode, align_corners, 0);
       const Tensor value = read_at(flat, {y, x}, spatial) * wx[static_cast<std::size_t>(j)].unsqueeze(1);
       row = row.defined() ? row + value : value;
     }
@@ -788,6 +804,7 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
 
 // Made of operators that know their gradients, so with recording on, the same function is called.
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t)> op::read_bilinear("read_bilinear", {.cpu = read_bilinear_composed, .autograd = read_bilinear_composed});
+constinit Operator<std::vector<Tensor>(const Tensor&, IntArrayRef, std::int64_t, bool)> op::grid_places("grid_places", {.cpu = grid_places_composed, .autograd = grid_places_composed});
 
 Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interpolation_mode, std::int64_t padding_mode, bool align_corners) {
   const std::int64_t dims = input.dim() - 2;
@@ -802,12 +819,7 @@ Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interp
   TORCH_CHECK_NOT_IMPLEMENTED(input.is_floating_point(), "\"grid_sampler_", dims, "d_cpu\" not implemented for '", input.scalar_type(), "'\n[grid_sample] convert with to(kFloat) first.");
   const IntArrayRef spatial(input.sizes().data() + 2, static_cast<std::size_t>(dims));
   const Tensor flat = input.flatten(2);
-  // The grid's last number is of the first spatial dimension.
-  std::vector<Tensor> places;
-  for (std::int64_t d = 0; d < dims; ++d) {
-    const Tensor pixels = to_pixels(grid.select(-1, dims - 1 - d).flatten(1), spatial[static_cast<std::size_t>(d)], align_corners);
-    places.push_back(interpolation_mode == 2 ? pixels : padded_places(pixels, spatial[static_cast<std::size_t>(d)], padding_mode, align_corners));
-  }
+  std::vector<Tensor> places = op::grid_places(grid, spatial, interpolation_mode == 2 ? 0 : padding_mode, align_corners);
   Tensor result;
   if (interpolation_mode == 0) {
     result = dims == 2 ? op::read_bilinear(flat, places[0], places[1], spatial[0]) : sample_linear(flat, places, spatial);
@@ -872,6 +884,45 @@ TEST_CASE("grid_sample: the identity, a shift, what lies outside, gradients for 
   CHECK_CLOSE(F::grid_sample(ones_like(x), middle.detach(), F::GridSampleFuncOptions().mode(kBicubic)), ones({1, 1, 1, 1}, kDouble), 1e-12, 0.0);
   CHECK_ERROR(F::grid_sample(x, zeros({2, 1, 1, 2}, kDouble)), "grid_sampler(): expected grid and input to have same batch size, but got input with sizes [1, 1, 3, 4] and grid with sizes [2, 1, 1, 2]");
   CHECK_ERROR(F::affine_grid(same, {1, 1, 3}), "affine_grid only supports 4D and 5D sizes");
+}
+
+// %%
+// Recorded from PyTorch 2.15.0.
+TEST_CASE("grid_sample: places that are no number or infinite read what PyTorch reads, and have no gradient of their own") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  const Tensor places = tensor({nan, 0.3, 0.3, nan, nan, nan, infinity, 0.3, -infinity, 0.3, 0.3, infinity, 1e30, 0.2, -1e30, 0.2, 0.1, -1e38}, kDouble).view({1, 1, 9, 2});
+  for (const ScalarType type : {kDouble, kFloat}) {
+    const Tensor image = arange(1, 21, kDouble).view({1, 1, 4, 5}).to(type), grid = places.to(type);
+    const auto check = [&](std::int64_t mode, std::int64_t padding, bool align_corners, const std::vector<double>& expected) {
+      CAPTURE(mode);
+      CAPTURE(padding);
+      CHECK_CLOSE(grid_sampler(image, grid, mode, padding, align_corners).flatten(), tensor(expected, type), 1e-5, 1e-6);
+    };
+    check(0, 0, false, {nan, nan, nan, nan, nan, nan, 0, 0, 0});
+    check(0, 1, false, {11.5, 3.75, 1, 15.5, 11.5, 18.75, 14.5, 10.5, 3.25});
+    check(0, 2, false, {11.5, 3.75, 1, 11.5, 11.5, 3.75, 10.5, 10.5, 3.25});
+    check(0, 1, true, {10.75, 3.6, 1, 14.75, 10.75, 18.6, 14, 10, 3.2});
+    check(0, 2, true, {10.75, 3.6, 1, 10.75, 10.75, 3.6, 10, 10, 3.2});
+    check(1, 0, false, {0, 0, 0, 0, 0, 0, 0, 0, 0});
+    check(1, 1, false, {11, 4, 1, 15, 11, 19, 15, 11, 3});
+    check(1, 2, true, {11, 4, 1, 11, 11, 4, 11, 11, 3});
+    check(2, 1, false, {nan, nan, nan, nan, nan, nan, 14.32, 10.32, 3.296875});
+  }
+  const Tensor volume = arange(1, 25).to(kFloat).view({1, 1, 2, 3, 4}), grid = tensor({nan, 0.3, 0.2, 0.3, nan, 0.1, 0.2, 0.2, nan, infinity, 0.1, 0.1}).to(kFloat).view({1, 1, 1, 4, 3});
+  for (const std::int64_t padding : {1, 2}) CHECK_CLOSE(grid_sampler(volume, grid, 0, padding, false).flatten().slice(0, 0, 3), tensor({18.2, 18.3, 20.1}).to(kFloat), 1e-5, 0);
+  CHECK_EQ(grid_sampler(volume, grid, 1, 1, false).flatten(), tensor({20.0, 23.0, 19.0, 20.0}).to(kFloat));
+  // The pixels that are read get the gradient; a place that was no number has none.
+  const Tensor image = arange(1, 21, kDouble).view({1, 1, 4, 5}).requires_grad_(), leaf = places.slice(2, 0, 2).clone().requires_grad_();
+  for (const std::int64_t padding : {1, 2}) {
+    const variable_list gradients = autograd::grad({grid_sampler(image, leaf, 0, padding, false).sum()}, {image, leaf});
+    CHECK_CLOSE(gradients[1].flatten(), tensor({0.0, 10.0, 2.5, 0.0}, kDouble), 1e-12, 1e-12);
+    const Tensor pixels = zeros({4, 5}, kDouble);
+    pixels[2][0].fill_(0.9);
+    pixels[3][0].fill_(0.1);
+    pixels[0][2].fill_(0.25);
+    pixels[0][3].fill_(0.75);
+    CHECK_CLOSE(gradients[0].view({4, 5}), pixels, 1e-12, 1e-12);
+  }
 }
 
 // %% [markdown]

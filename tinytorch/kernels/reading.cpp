@@ -58,6 +58,29 @@ void for_places(const Tensor& y, const Tensor& x, const Tensor& images, std::int
   });
 }
 
+// Pictures only, whose grid is float or double.
+std::vector<Tensor> grid_places_tuned(const Tensor& grid_, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners) {
+  const ScalarType type = grid_.scalar_type();
+  if ((type != kFloat && type != kDouble) || spatial.size() != 2 || grid_.numel() == 0) return op::grid_places.function(Layer::CPU)(grid_, spatial, padding_mode, align_corners);
+  const Tensor grid = grid_.contiguous();
+  const std::int64_t N = grid.size(0), count = grid.numel() / 2;
+  const Tensor y = empty({N, count / N}, type), x = empty({N, count / N}, type);
+  in_read_type(type, [&]<class T>() {
+    const auto axis = [&](std::int64_t size) {
+      const T last = static_cast<T>(size - 1);
+      if (align_corners) return kernels::GridAxis<T>{last / 2, 0, padding_mode, 0, last, last, nullptr};
+      return kernels::GridAxis<T>{static_cast<T>(size) / 2, T{0.5}, padding_mode, T{-0.5}, static_cast<T>(size), last, nullptr};
+    };
+    parallel_for(0, count, kReadingWork, [&, from = grid.data<T>(), ys = y.data<T>(), xs = x.data<T>()](std::int64_t first, std::int64_t stop) {
+      kernels::GridAxis<T> rows = axis(spatial[0]), columns = axis(spatial[1]);
+      rows.places = ys + first;
+      columns.places = xs + first;
+      reading_table<T>().place(from + 2 * first, stop - first, rows, columns);
+    });
+  });
+  return {y, x};
+}
+
 Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
   if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
   const Tensor images = images_.contiguous();
@@ -152,6 +175,7 @@ Tensor read_bilinear_recorded(const Tensor& images, const Tensor& y, const Tenso
 }  // namespace
 
 void register_tuned_reading() {
+  op::grid_places.set(Layer::TunedCPU, grid_places_tuned);
   op::read_bilinear.set(Layer::TunedCPU, read_bilinear_tuned);
   read_bilinear_backward_op.set(Layer::TunedCPU, read_bilinear_backward_tuned);
   kernels::fused_recording<op::read_bilinear>(read_bilinear_recorded);

@@ -100,6 +100,40 @@ constinit const PickKernels pick_kernels = {pick_row<std::uint8_t>, pick_row<std
 
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> places_of(hn::Vec<Tag<T>> number, const GridAxis<T>& axis) {
+  const Tag<T> d;
+  auto place = hn::Sub(hn::Mul(hn::Add(number, hn::Set(d, T{1})), hn::Set(d, axis.scale)), hn::Set(d, axis.shift));
+  if (axis.padding == 0) return place;
+  if (axis.padding == 2) {
+    const auto low = hn::Set(d, axis.low), span = hn::Set(d, axis.span);
+    const auto distance = hn::Abs(hn::Sub(place, low)), turns = hn::Floor(hn::Div(distance, span)), rest = hn::Sub(distance, hn::Mul(turns, span));
+    const auto half = hn::Mul(turns, hn::Set(d, T{0.5}));
+    place = hn::Add(hn::IfThenElse(hn::Eq(hn::Floor(half), half), rest, hn::Sub(span, rest)), low);
+  }
+  const auto inside = hn::Min(hn::Max(place, hn::Zero(d)), hn::Set(d, axis.last));
+  return hn::IfThenElseZero(hn::Eq(place, place), inside);  // NaN to 0
+}
+
+template <class T>
+void place(const T* grid, std::int64_t count, const GridAxis<T>& y, const GridAxis<T>& x) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  hn::Vec<Tag<T>> of_x, of_y;
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) {
+    hn::LoadInterleaved2(d, grid + 2 * i, of_x, of_y);
+    hn::StoreU(places_of(of_x, x), d, x.places + i);
+    hn::StoreU(places_of(of_y, y), d, y.places + i);
+  }
+  if (i == count) return;
+  HWY_ALIGN T rest[2 * L] = {};
+  for (std::int64_t k = 0; k < 2 * (count - i); ++k) rest[k] = grid[2 * i + k];
+  hn::LoadInterleaved2(d, rest, of_x, of_y);
+  StorePart(places_of(of_x, x), d, x.places + i, count - i);
+  StorePart(places_of(of_y, y), d, y.places + i, count - i);
+}
+
 // The pixels around a vector of places: above left, above right, below left and below right.
 template <class T>
 struct Corners {
@@ -208,7 +242,7 @@ void give_back(const Reading<T>& places, const T* grad, T* planes) {
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{read<float>, slopes<float>, give_back<float>}, {read<double>, slopes<double>, give_back<double>}};
+constinit const ReadingKernels reading_kernels = {{place<float>, read<float>, slopes<float>, give_back<float>}, {place<double>, read<double>, slopes<double>, give_back<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

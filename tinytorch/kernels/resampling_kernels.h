@@ -55,8 +55,19 @@ struct Reading {
   std::int64_t out;  // from one channel's results to the next one's
 };
 
+// One coordinate of a grid: pixel = (number + 1) scale - shift, moved by the padding (1 to the border, 2 reflected between low and low + span) to 0 to last.
+template <class T>
+struct GridAxis {
+  T scale, shift;
+  std::int64_t padding;
+  T low, span, last;
+  T* places;
+};
+
 template <class T>
 struct ReadingTable {
+  // Places of `count` pairs of numbers, of which the first are along x.
+  void (*place)(const T* grid, std::int64_t count, const GridAxis<T>& y, const GridAxis<T>& x);
   // results[c * out + o] = what stands at place o of plane c.
   void (*read)(const Reading<T>& places, const T* planes, T* results);
   // dy[o] += the sum over the channels of grad[c * out + o] times the slope of plane c along y at place o; and dx likewise.

@@ -15,7 +15,7 @@ namespace {
 // From -1..1 to pixels: 0..size-1 between the outermost centres, or -0.5..size-0.5 between the edges.
 Tensor to_pixels(const Tensor& places, std::int64_t size, bool align_corners) {
   const auto count = static_cast<double>(size);
-  return align_corners ? (places + 1) / 2 * (count - 1) : ((places + 1) * count - 1) / 2;
+  return align_corners ? (places + 1) * ((count - 1) / 2) : (places + 1) * (count / 2) - 0.5;
 }
 
 // Folds places back into [low, low + span], as in mirrors on both sides.
@@ -27,12 +27,23 @@ Tensor reflected(const Tensor& places, double low, double span) {
   return where(turns.remainder(2) == 0, rest + low, span - rest + low);
 }
 
-// Moves places outside to where the padding says they read.
-Tensor padded_places(const Tensor& places, std::int64_t size, std::int64_t padding_mode, bool align_corners) {
+// Moves places outside to where the padding says they read, and what is no number after that to `nowhere`.
+Tensor padded_places(const Tensor& places, std::int64_t size, std::int64_t padding_mode, bool align_corners, double nowhere) {
   const auto last = static_cast<double>(size - 1);
   if (padding_mode == 0) return places;
-  if (padding_mode == 1) return places.clamp(0, last);
-  return (align_corners ? reflected(places, 0, last) : reflected(places, -0.5, last + 1)).clamp(0, last);
+  const Tensor near = padding_mode == 1 ? places : align_corners ? reflected(places, 0, last) : reflected(places, -0.5, last + 1);
+  return where(near.isnan(), full({}, nowhere, places.options()), near.clamp(0, last));
+}
+
+std::vector<Tensor> grid_places_composed(const Tensor& grid, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners) {
+  const auto dims = static_cast<std::int64_t>(spatial.size());
+  // The grid's last number is of the first spatial dimension.
+  std::vector<Tensor> places;
+  for (std::int64_t d = 0; d < dims; ++d) {
+    const std::int64_t size = spatial[static_cast<std::size_t>(d)];
+    places.push_back(padded_places(to_pixels(grid.select(-1, dims - 1 - d).flatten(1), size, align_corners), size, padding_mode, align_corners, dims == 2 ? 0 : static_cast<double>(size - 1)));
+  }
+  return places;
 }
 
 // Reads flat (N, C, pixels) at whole places, one tensor of them (N, out) for each dimension, as (N, C, out). Outside there are zeros.
@@ -92,8 +103,8 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
     Tensor row;
     for (std::int64_t j = 0; j < 4; ++j) {
       // Each neighbour is padded by itself.
-      const Tensor y = padded_places(y0 + (i - 1), spatial[0], padding_mode, align_corners);
-      const Tensor x = padded_places(x0 + (j - 1), spatial[1], padding_mode, align_corners);
+      const Tensor y = padded_places(y0 + (i - 1), spatial[0], padding_mode, align_corners, 0);
+      const Tensor x = padded_places(x0 + (j - 1), spatial[1], padding_mode, align_corners, 0);
       const Tensor value = read_at(flat, {y, x}, spatial) * wx[static_cast<std::size_t>(j)].unsqueeze(1);
       row = row.defined() ? row + value : value;
     }
@@ -106,6 +117,7 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
 
 // Made of operators that know their gradients, so with recording on, the same function is called.
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t)> op::read_bilinear("read_bilinear", {.cpu = read_bilinear_composed, .autograd = read_bilinear_composed});
+constinit Operator<std::vector<Tensor>(const Tensor&, IntArrayRef, std::int64_t, bool)> op::grid_places("grid_places", {.cpu = grid_places_composed, .autograd = grid_places_composed});
 
 Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interpolation_mode, std::int64_t padding_mode, bool align_corners) {
   const std::int64_t dims = input.dim() - 2;
@@ -120,12 +132,7 @@ Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interp
   TORCH_CHECK_NOT_IMPLEMENTED(input.is_floating_point(), "\"grid_sampler_", dims, "d_cpu\" not implemented for '", input.scalar_type(), "'\n[grid_sample] convert with to(kFloat) first.");
   const IntArrayRef spatial(input.sizes().data() + 2, static_cast<std::size_t>(dims));
   const Tensor flat = input.flatten(2);
-  // The grid's last number is of the first spatial dimension.
-  std::vector<Tensor> places;
-  for (std::int64_t d = 0; d < dims; ++d) {
-    const Tensor pixels = to_pixels(grid.select(-1, dims - 1 - d).flatten(1), spatial[static_cast<std::size_t>(d)], align_corners);
-    places.push_back(interpolation_mode == 2 ? pixels : padded_places(pixels, spatial[static_cast<std::size_t>(d)], padding_mode, align_corners));
-  }
+  std::vector<Tensor> places = op::grid_places(grid, spatial, interpolation_mode == 2 ? 0 : padding_mode, align_corners);
   Tensor result;
   if (interpolation_mode == 0) {
     result = dims == 2 ? op::read_bilinear(flat, places[0], places[1], spatial[0]) : sample_linear(flat, places, spatial);

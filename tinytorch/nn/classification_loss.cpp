@@ -126,6 +126,13 @@ ClassSamples class_samples(const Tensor& self, const Tensor& target, const std::
 }  // namespace
 
 namespace {
+// What a target that is no class ends in. It stands apart from the loop over the positions, so that the sums of
+// an image stay in registers there.
+[[noreturn]] void refuse_class(std::int64_t t, std::int64_t position, std::int64_t C, std::int64_t ignore_index) {
+  TORCH_CHECK_INDEX(false, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ", position,
+                    " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index, ".");
+}
+
 // class_losses of input (N, C, K) and target (N, K), with the losses as (N, K) for None. O(N K).
 template <class T>
 Tensor position_losses(const Tensor& input, const Tensor& target, const T* weight, std::int64_t reduction,
@@ -139,18 +146,20 @@ Tensor position_losses(const Tensor& input, const Tensor& target, const T* weigh
   double total_weight = 0;
   for (std::int64_t n = 0; n < input.size(0); ++n) {
     const T* const numbers = input.data<T>() + n * input.stride(0);
+    double image_total = 0;
+    double image_weight = 0;
     for (std::int64_t k = 0; k < K; ++k) {
       const std::int64_t i = n * K + k, t = classes[i];
       if (t == ignore_index) continue;
-      TORCH_CHECK_INDEX(t >= 0 && t < C, "Target ", t, " is out of bounds.\n[nll_loss] the target at position ",
-                        i, " must be one of the classes 0 to ", C - 1, ", or the ignore_index ", ignore_index,
-                        ".");
+      if (t < 0 || t >= C) refuse_class(t, i, C, ignore_index);
       const double factor = weight == nullptr ? 1.0 : static_cast<double>(weight[t]);
       const double loss = -factor * static_cast<double>(numbers[t * class_step + k * step]);
       if (each != nullptr) each[i] = static_cast<T>(loss);
-      total += loss;
-      total_weight += factor;
+      image_total += loss;
+      image_weight += factor;
     }
+    total += image_total;
+    total_weight += image_weight;
   }
   if (losses.defined()) return losses;
   return full({}, reduction == Reduction::Mean ? total / total_weight : total, input.options());

@@ -634,6 +634,7 @@ TEST_CASE("nearest pixels: those of the definition for each dtype and order of m
 // ## Reading at places that are not whole
 //
 // `grid_sample` (chapter 69) reads each channel of an image at the same places. So which four pixels a place needs, and how much each counts, is found once for all channels, for a vector of places at a time. What was found stays in registers, and then a channel is four gathers for each vector of results; a gather takes as long as the loads of its lanes, and the next places are found meanwhile.
+// The nearest pixel alone is one gather, without weights.
 // Tables of all places, which had been written before any channel was read, are eight numbers for each: of three channels, more than what is read. A pixel outside counts as zero, whatever its weight: a mask leaves its lane out.
 //
 //     place (y, x) = (2.3, 0.6)        rows 2 and 3, columns 0 and 1        index    2 W    2 W + 1    3 W    3 W + 1
@@ -670,8 +671,9 @@ template <class T>
 struct ReadingTable {
   // Places of `count` pairs of numbers, of which the first are along x.
   void (*place)(const T* grid, std::int64_t count, const GridAxis<T>& y, const GridAxis<T>& x);
-  // results[c * out + o] = what stands at place o of plane c.
+  // results[c * out + o] = what stands at place o of plane c, or at the pixel nearest to it.
   void (*read)(const Reading<T>& places, const T* planes, T* results);
+  void (*read_nearest)(const Reading<T>& places, const T* planes, T* results);
   // dy[o] += the sum over the channels of grad[c * out + o] times the slope of plane c along y at place o; and dx likewise.
   void (*slopes)(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx);
   // Adds grad[c * out + o] times their weights to the four pixels of plane c at place o.
@@ -738,14 +740,29 @@ struct Corners {
   HWY_INLINE hn::Vec<Tag<T>> pixel(int k, const T* plane) const { return hn::IfThenElseZero(inside[k], hn::GatherIndex(Tag<T>(), plane, at[k])); }
 };
 
+// Pixels of a plane at whole rows and columns, and whether they are inside of it; a comparison with NaN is false: such a place is outside.
+template <class T>
+HWY_INLINE hn::Vec<hn::RebindToSigned<Tag<T>>> pixels_at(const Reading<T>& places, hn::Vec<Tag<T>> row, hn::Vec<Tag<T>> column, hn::Mask<Tag<T>>& inside) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const auto zero = hn::Zero(d), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
+  inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+  const auto whole_row = hn::IfThenElseZero(inside, row), whole_column = hn::IfThenElseZero(inside, column);
+  // Not every index is a float, so there it is computed of whole numbers.
+  if constexpr (sizeof(T) == 4) return hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
+  else return hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
+}
+
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
+  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+}
+
 // Of `count` places from o on, which are a vector or less. Lanes behind them read pixels that are not used.
 template <class T>
 HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::int64_t count) {
   const Tag<T> d;
-  const typename Corners<T>::Place as_places;
-  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
-  const bool whole = count == kLanes<T>;
-  const auto y = whole ? hn::LoadU(d, places.y + o) : LoadPart(d, places.y + o, count), x = whole ? hn::LoadU(d, places.x + o) : LoadPart(d, places.x + o, count);
+  const auto one = hn::Set(d, T{1}), y = load_places(places.y + o, count), x = load_places(places.x + o, count);
   const auto top = hn::Floor(y), left = hn::Floor(x), below = hn::Add(top, one), right = hn::Add(left, one);
   Corners<T> corners;
   corners.fy = hn::Sub(y, top);
@@ -753,12 +770,7 @@ HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::
   for (int k = 0; k < 4; ++k) {
     const auto row = k >= 2 ? below : top, column = k % 2 == 1 ? right : left;
     corners.weight[k] = hn::Mul(k >= 2 ? corners.fy : hn::Sub(below, y), k % 2 == 1 ? corners.fx : hn::Sub(right, x));
-    // A comparison with NaN is false: such a place is outside.
-    corners.inside[k] = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
-    const auto whole_row = hn::IfThenElseZero(corners.inside[k], row), whole_column = hn::IfThenElseZero(corners.inside[k], column);
-    // Not every index is a float, so there it is computed of whole numbers.
-    if constexpr (sizeof(T) == 4) corners.at[k] = hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
-    else corners.at[k] = hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
+    corners.at[k] = pixels_at(places, row, column, corners.inside[k]);
   }
   return corners;
 }
@@ -788,8 +800,20 @@ void read(const Reading<T>& places, const T* planes, T* results) {
 }
 
 template <class T>
-HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
-  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+void read_nearest(const Reading<T>& places, const T* planes, T* results) {
+  const Tag<T> d;
+  for (std::int64_t o = 0; o < places.count; o += kLanes<T>) {
+    const std::int64_t count = std::min(kLanes<T>, places.count - o);
+    hn::Mask<Tag<T>> inside;
+    const auto at = pixels_at(places, hn::Round(load_places(places.y + o, count)), hn::Round(load_places(places.x + o, count)), inside);
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto pixels = hn::IfThenElseZero(inside, hn::GatherIndex(d, plane, at));
+      T* const to = results + c * places.out + o;
+      if (count == kLanes<T>) hn::StoreU(pixels, d, to);
+      else StorePart(pixels, d, to, count);
+    }
+  }
 }
 
 template <class T>
@@ -833,7 +857,7 @@ void give_back(const Reading<T>& places, const T* grad, T* planes) {
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{place<float>, read<float>, slopes<float>, give_back<float>}, {place<double>, read<double>, slopes<double>, give_back<double>}};
+constinit const ReadingKernels reading_kernels = {{place<float>, read<float>, read_nearest<float>, slopes<float>, give_back<float>}, {place<double>, read<double>, read_nearest<double>, slopes<double>, give_back<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 // %%
@@ -900,17 +924,28 @@ std::vector<Tensor> grid_places_tuned(const Tensor& grid_, IntArrayRef spatial, 
   return {y, x};
 }
 
-Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
-  if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
+// What `kernel`, a member of the table, reads. REQUIRES: can_read(images_, y, x, height).
+template <class T>
+Tensor read_places(void (*kernels::ReadingTable<T>::*kernel)(const kernels::Reading<T>&, const T*, T*), const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
   const Tensor images = images_.contiguous();
-  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
-  const Tensor result = empty({N, C, out}, images.scalar_type());
-  in_read_type(images.scalar_type(), [&]<class T>() {
-    for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
-      reading_table<T>().read(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
-    });
+  const std::int64_t plane = images.size(2);
+  const Tensor result = empty({images.size(0), images.size(1), y.size(1)}, images.scalar_type());
+  for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+    (reading_table<T>().*kernel)(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
   });
   return result;
+}
+
+Tensor read_bilinear_tuned(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images, y, x, height);
+  if (images.scalar_type() == kFloat) return read_places(&kernels::ReadingTable<float>::read, images, y, x, height);
+  return read_places(&kernels::ReadingTable<double>::read, images, y, x, height);
+}
+
+Tensor read_nearest_tuned(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images, y, x, height)) return op::read_nearest.function(Layer::CPU)(images, y, x, height);
+  if (images.scalar_type() == kFloat) return read_places(&kernels::ReadingTable<float>::read_nearest, images, y, x, height);
+  return read_places(&kernels::ReadingTable<double>::read_nearest, images, y, x, height);
 }
 
 // The gradients of images, y and x; of the images, and of the places, only if they are wanted.
@@ -999,6 +1034,7 @@ Tensor read_bilinear_recorded(const Tensor& images, const Tensor& y, const Tenso
 void register_tuned_reading() {
   op::grid_places.set(Layer::TunedCPU, grid_places_tuned);
   op::read_bilinear.set(Layer::TunedCPU, read_bilinear_tuned);
+  op::read_nearest.set(Layer::TunedCPU, read_nearest_tuned);
   read_bilinear_backward_op.set(Layer::TunedCPU, read_bilinear_backward_tuned);
   kernels::fused_recording<op::read_bilinear>(read_bilinear_recorded);
 }
@@ -1038,6 +1074,36 @@ TEST_CASE("grid_sample: as the reference for each padding, with places outside, 
   image[0][0][0][0] = std::numeric_limits<float>::infinity();
   const Tensor expected = by_reference([&] { return grid_sampler(image, grid, 0, 0, false); });
   for_each_capability([&] { CHECK_CLOSE(grid_sampler(image, grid, 0, 0, false), expected, 0, 0); });
+}
+
+TEST_CASE("grid_sample: the nearest pixels, as the reference's to the bit, with halves between two of them and places outside") {
+  manual_seed(557);
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  for (const ScalarType type : {kFloat, kDouble})
+    for (const std::int64_t C : {1, 3, 19})
+      for (const std::int64_t out : {1, 15, 16, 300}) {
+        CAPTURE(C);
+        CAPTURE(out);
+        const Tensor images = randn({2, C, 7 * 5}, type), y = rand({2, out}, type) * 10 - 2, x = (rand({2, out}, type) * 16).floor() / 2 - 2;
+        images.view({-1})[3].fill_(nan);
+        images.view({-1})[12].fill_(infinity);
+        std::int64_t at = 0;
+        for (const double odd : {nan, infinity, -infinity, 1e20, 6.5, -0.5, 2.5}) y.view({-1})[at++ % y.numel()].fill_(odd);
+        const auto pixels = [&] { return op::read_nearest(images, y, x, 7).nan_to_num(-77, 99, -99); };
+        const Tensor expected = by_reference(pixels);
+        for_each_capability([&] { CHECK_EQ(pixels(), expected); });
+        CHECK_EQ(with_threads(3, pixels), expected);
+      }
+  // Rows 1 and 2 are as near to 1.5, and 2 is even; column -0.5 is column 0.
+  const Tensor image = arange(12.0).view({1, 1, 12});
+  for_each_capability([&] { CHECK_EQ(op::read_nearest(image, tensor({{1.5, 0.5, 2.6}}).to(kFloat), tensor({{-0.5, 2.5, 0.0}}).to(kFloat), 3), tensor({{{8.0, 2.0, 0.0}}}).to(kFloat)); });
+  // A view, of which nobody wants a gradient, gets the kernel too: the grid's numbers are exact, so both round the same.
+  const Tensor view = randn({2, 3, 35}).view({2, 3, 7, 5}), halves = (rand({2, 6, 6, 2}) * 8).floor() / 4 - 1;
+  CHECK_EQ(grid_sampler(view, halves.view({2, 6, 6, 2}), 1, 2, true), by_reference([&] { return grid_sampler(view, halves, 1, 2, true); }));
+  // With gradients it is composed.
+  const Tensor leaf = randn({1, 2, 6, 5}).requires_grad_(), grid = rand({1, 4, 4, 2}) * 2 - 1, g = randn({1, 2, 4, 4});
+  const auto slope = [&] { return autograd::grad({grid_sampler(leaf, grid, 1, 1, false)}, {leaf}, {g})[0]; };
+  CHECK_EQ(slope(), by_reference(slope));
 }
 
 TEST_CASE("grid_sample: where a grid's places are, as the reference for each padding and size, and the same bits for any number of threads") {

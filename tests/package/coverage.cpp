@@ -22,6 +22,7 @@ const std::map<std::string, std::string> elsewhere{
     {"_scaled_dot_product_flash_attention_for_cpu_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},
     {"_thnn_fused_lstm_cell_backward", "the gradients of the rows of the forward pass go through it, tuned and reference"},
     {"grid_places", "gives what grid_sampler reads: its rows go through it"},
+    {"read_nearest", "the rows of grid_sampler that ask for nearest pixels go through it"},
     {"exponential_", "PyTorch draws from Intel's generator here: chapter 90"},
 };
 

@@ -81,17 +81,28 @@ std::vector<Tensor> grid_places_tuned(const Tensor& grid_, IntArrayRef spatial, 
   return {y, x};
 }
 
-Tensor read_bilinear_tuned(const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
-  if (!can_read(images_, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images_, y, x, height);
+// What `kernel`, a member of the table, reads. REQUIRES: can_read(images_, y, x, height).
+template <class T>
+Tensor read_places(void (*kernels::ReadingTable<T>::*kernel)(const kernels::Reading<T>&, const T*, T*), const Tensor& images_, const Tensor& y, const Tensor& x, std::int64_t height) {
   const Tensor images = images_.contiguous();
-  const std::int64_t N = images.size(0), C = images.size(1), plane = images.size(2), out = y.size(1);
-  const Tensor result = empty({N, C, out}, images.scalar_type());
-  in_read_type(images.scalar_type(), [&]<class T>() {
-    for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
-      reading_table<T>().read(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
-    });
+  const std::int64_t plane = images.size(2);
+  const Tensor result = empty({images.size(0), images.size(1), y.size(1)}, images.scalar_type());
+  for_places<T>(y.contiguous(), x.contiguous(), images, height, [&](const kernels::Reading<T>& places, std::int64_t at, std::int64_t first_plane) {
+    (reading_table<T>().*kernel)(places, images.data<T>() + first_plane * plane, result.data<T>() + at);
   });
   return result;
+}
+
+Tensor read_bilinear_tuned(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images, y, x, height)) return op::read_bilinear.function(Layer::CPU)(images, y, x, height);
+  if (images.scalar_type() == kFloat) return read_places(&kernels::ReadingTable<float>::read, images, y, x, height);
+  return read_places(&kernels::ReadingTable<double>::read, images, y, x, height);
+}
+
+Tensor read_nearest_tuned(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (!can_read(images, y, x, height)) return op::read_nearest.function(Layer::CPU)(images, y, x, height);
+  if (images.scalar_type() == kFloat) return read_places(&kernels::ReadingTable<float>::read_nearest, images, y, x, height);
+  return read_places(&kernels::ReadingTable<double>::read_nearest, images, y, x, height);
 }
 
 // The gradients of images, y and x; of the images, and of the places, only if they are wanted.
@@ -177,6 +188,7 @@ Tensor read_bilinear_recorded(const Tensor& images, const Tensor& y, const Tenso
 void register_tuned_reading() {
   op::grid_places.set(Layer::TunedCPU, grid_places_tuned);
   op::read_bilinear.set(Layer::TunedCPU, read_bilinear_tuned);
+  op::read_nearest.set(Layer::TunedCPU, read_nearest_tuned);
   read_bilinear_backward_op.set(Layer::TunedCPU, read_bilinear_backward_tuned);
   kernels::fused_recording<op::read_bilinear>(read_bilinear_recorded);
 }

@@ -147,14 +147,29 @@ struct Corners {
   HWY_INLINE hn::Vec<Tag<T>> pixel(int k, const T* plane) const { return hn::IfThenElseZero(inside[k], hn::GatherIndex(Tag<T>(), plane, at[k])); }
 };
 
+// Pixels of a plane at whole rows and columns, and whether they are inside of it; a comparison with NaN is false: such a place is outside.
+template <class T>
+HWY_INLINE hn::Vec<hn::RebindToSigned<Tag<T>>> pixels_at(const Reading<T>& places, hn::Vec<Tag<T>> row, hn::Vec<Tag<T>> column, hn::Mask<Tag<T>>& inside) {
+  const Tag<T> d;
+  const hn::RebindToSigned<Tag<T>> as_places;
+  const auto zero = hn::Zero(d), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
+  inside = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
+  const auto whole_row = hn::IfThenElseZero(inside, row), whole_column = hn::IfThenElseZero(inside, column);
+  // Not every index is a float, so there it is computed of whole numbers.
+  if constexpr (sizeof(T) == 4) return hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
+  else return hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
+}
+
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
+  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+}
+
 // Of `count` places from o on, which are a vector or less. Lanes behind them read pixels that are not used.
 template <class T>
 HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::int64_t count) {
   const Tag<T> d;
-  const typename Corners<T>::Place as_places;
-  const auto zero = hn::Zero(d), one = hn::Set(d, T{1}), bottom = hn::Set(d, static_cast<T>(places.height - 1)), end = hn::Set(d, static_cast<T>(places.width - 1));
-  const bool whole = count == kLanes<T>;
-  const auto y = whole ? hn::LoadU(d, places.y + o) : LoadPart(d, places.y + o, count), x = whole ? hn::LoadU(d, places.x + o) : LoadPart(d, places.x + o, count);
+  const auto one = hn::Set(d, T{1}), y = load_places(places.y + o, count), x = load_places(places.x + o, count);
   const auto top = hn::Floor(y), left = hn::Floor(x), below = hn::Add(top, one), right = hn::Add(left, one);
   Corners<T> corners;
   corners.fy = hn::Sub(y, top);
@@ -162,12 +177,7 @@ HWY_INLINE Corners<T> corners_of(const Reading<T>& places, std::int64_t o, std::
   for (int k = 0; k < 4; ++k) {
     const auto row = k >= 2 ? below : top, column = k % 2 == 1 ? right : left;
     corners.weight[k] = hn::Mul(k >= 2 ? corners.fy : hn::Sub(below, y), k % 2 == 1 ? corners.fx : hn::Sub(right, x));
-    // A comparison with NaN is false: such a place is outside.
-    corners.inside[k] = hn::And(hn::And(hn::Ge(row, zero), hn::Le(row, bottom)), hn::And(hn::Ge(column, zero), hn::Le(column, end)));
-    const auto whole_row = hn::IfThenElseZero(corners.inside[k], row), whole_column = hn::IfThenElseZero(corners.inside[k], column);
-    // Not every index is a float, so there it is computed of whole numbers.
-    if constexpr (sizeof(T) == 4) corners.at[k] = hn::Add(hn::Mul(hn::ConvertTo(as_places, whole_row), hn::Set(as_places, static_cast<std::int32_t>(places.width))), hn::ConvertTo(as_places, whole_column));
-    else corners.at[k] = hn::ConvertTo(as_places, hn::MulAdd(whole_row, hn::Set(d, static_cast<T>(places.width)), whole_column));
+    corners.at[k] = pixels_at(places, row, column, corners.inside[k]);
   }
   return corners;
 }
@@ -197,8 +207,20 @@ void read(const Reading<T>& places, const T* planes, T* results) {
 }
 
 template <class T>
-HWY_INLINE hn::Vec<Tag<T>> load_places(const T* from, std::int64_t count) {
-  return count == kLanes<T> ? hn::LoadU(Tag<T>(), from) : LoadPart(Tag<T>(), from, count);
+void read_nearest(const Reading<T>& places, const T* planes, T* results) {
+  const Tag<T> d;
+  for (std::int64_t o = 0; o < places.count; o += kLanes<T>) {
+    const std::int64_t count = std::min(kLanes<T>, places.count - o);
+    hn::Mask<Tag<T>> inside;
+    const auto at = pixels_at(places, hn::Round(load_places(places.y + o, count)), hn::Round(load_places(places.x + o, count)), inside);
+    const T* plane = planes;
+    for (std::int64_t c = 0; c < places.channels; ++c, plane += places.height * places.width) {
+      const auto pixels = hn::IfThenElseZero(inside, hn::GatherIndex(d, plane, at));
+      T* const to = results + c * places.out + o;
+      if (count == kLanes<T>) hn::StoreU(pixels, d, to);
+      else StorePart(pixels, d, to, count);
+    }
+  }
 }
 
 template <class T>
@@ -242,7 +264,7 @@ void give_back(const Reading<T>& places, const T* grad, T* planes) {
 }
 }  // namespace
 
-constinit const ReadingKernels reading_kernels = {{place<float>, read<float>, slopes<float>, give_back<float>}, {place<double>, read<double>, slopes<double>, give_back<double>}};
+constinit const ReadingKernels reading_kernels = {{place<float>, read<float>, read_nearest<float>, slopes<float>, give_back<float>}, {place<double>, read<double>, read_nearest<double>, slopes<double>, give_back<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -68,8 +68,9 @@ template <class T>
 struct ReadingTable {
   // Places of `count` pairs of numbers, of which the first are along x.
   void (*place)(const T* grid, std::int64_t count, const GridAxis<T>& y, const GridAxis<T>& x);
-  // results[c * out + o] = what stands at place o of plane c.
+  // results[c * out + o] = what stands at place o of plane c, or at the pixel nearest to it.
   void (*read)(const Reading<T>& places, const T* planes, T* results);
+  void (*read_nearest)(const Reading<T>& places, const T* planes, T* results);
   // dy[o] += the sum over the channels of grad[c * out + o] times the slope of plane c along y at place o; and dx likewise.
   void (*slopes)(const Reading<T>& places, const T* planes, const T* grad, T* dy, T* dx);
   // Adds grad[c * out + o] times their weights to the four pixels of plane c at place o.

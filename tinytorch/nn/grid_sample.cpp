@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tinytorch/core/breadth.h"
+#include "tinytorch/core/grad_mode.h"
 #include "tinytorch/core/more_ops.h"
 
 namespace tinytorch {
@@ -85,6 +86,21 @@ Tensor read_bilinear_composed(const Tensor& images, const Tensor& y, const Tenso
   return sample_linear(images, {y, x}, {height, images.size(2) / height});
 }
 
+Tensor read_nearest_composed(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) { return read_at(images, {y.round(), x.round()}, {height, images.size(2) / height}); }
+
+// Where somebody wants a gradient these two are composed of operators that have one. Views come here too, and go on to the layers below.
+Tensor read_nearest_recorded(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height) {
+  if (is_recording() && images.requires_grad()) return read_nearest_composed(images, y, x, height);
+  const ExcludeLayersGuard guard(Layer::Autograd);
+  return op::read_nearest(images, y, x, height);
+}
+
+std::vector<Tensor> grid_places_recorded(const Tensor& grid, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners) {
+  if (is_recording() && grid.requires_grad()) return grid_places_composed(grid, spatial, padding_mode, align_corners);
+  const ExcludeLayersGuard guard(Layer::Autograd);
+  return op::grid_places(grid, spatial, padding_mode, align_corners);
+}
+
 // Keys' weights of the four neighbours at distances t + 1, t, 1 - t and 2 - t.
 std::vector<Tensor> cubic_weights(const Tensor& t) {
   constexpr double a = -0.75;
@@ -117,7 +133,8 @@ Tensor sample_cubic(const Tensor& flat, const std::vector<Tensor>& places, IntAr
 
 // Made of operators that know their gradients, so with recording on, the same function is called.
 constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t)> op::read_bilinear("read_bilinear", {.cpu = read_bilinear_composed, .autograd = read_bilinear_composed});
-constinit Operator<std::vector<Tensor>(const Tensor&, IntArrayRef, std::int64_t, bool)> op::grid_places("grid_places", {.cpu = grid_places_composed, .autograd = grid_places_composed});
+constinit Operator<Tensor(const Tensor&, const Tensor&, const Tensor&, std::int64_t)> op::read_nearest("read_nearest", {.cpu = read_nearest_composed, .autograd = read_nearest_recorded});
+constinit Operator<std::vector<Tensor>(const Tensor&, IntArrayRef, std::int64_t, bool)> op::grid_places("grid_places", {.cpu = grid_places_composed, .autograd = grid_places_recorded});
 
 Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interpolation_mode, std::int64_t padding_mode, bool align_corners) {
   const std::int64_t dims = input.dim() - 2;
@@ -132,15 +149,14 @@ Tensor grid_sampler(const Tensor& input, const Tensor& grid, std::int64_t interp
   TORCH_CHECK_NOT_IMPLEMENTED(input.is_floating_point(), "\"grid_sampler_", dims, "d_cpu\" not implemented for '", input.scalar_type(), "'\n[grid_sample] convert with to(kFloat) first.");
   const IntArrayRef spatial(input.sizes().data() + 2, static_cast<std::size_t>(dims));
   const Tensor flat = input.flatten(2);
-  std::vector<Tensor> places = op::grid_places(grid, spatial, interpolation_mode == 2 ? 0 : padding_mode, align_corners);
+  const std::vector<Tensor> places = op::grid_places(grid, spatial, interpolation_mode == 2 ? 0 : padding_mode, align_corners);
   Tensor result;
   if (interpolation_mode == 0) {
     result = dims == 2 ? op::read_bilinear(flat, places[0], places[1], spatial[0]) : sample_linear(flat, places, spatial);
   } else if (interpolation_mode == 2) {
     result = sample_cubic(flat, places, spatial, padding_mode, align_corners);
   } else {
-    for (Tensor& place : places) place = place.round();
-    result = read_at(flat, places, spatial);
+    result = dims == 2 ? op::read_nearest(flat, places[0], places[1], spatial[0]) : read_at(flat, {places[0].round(), places[1].round(), places[2].round()}, spatial);
   }
   DimVector sizes{input.size(0), input.size(1)};
   for (std::int64_t d = 1; d <= dims; ++d) sizes.push_back(grid.size(d));

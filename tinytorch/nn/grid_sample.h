@@ -25,6 +25,8 @@ Tensor affine_grid_generator(const Tensor& theta, IntArrayRef size, bool align_c
 namespace op {
 // Images (N, C, H W) of `height` rows read at rows y and columns x (N, out), which need not be whole: of the four pixels around, each counts as much as it is near. Outside are zeros. (N, C, out). All of one floating-point dtype.
 extern Operator<Tensor(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height)> read_bilinear;
+// The same of the nearest pixel: y and x are rounded, of two that are as near to the even one.
+extern Operator<Tensor(const Tensor& images, const Tensor& y, const Tensor& x, std::int64_t height)> read_nearest;
 
 // Where the places of a grid (N, out..., D) are in pictures of these sizes, in pixels and moved as the padding says: (N, outs) for each of the D dimensions, rows before columns.
 extern Operator<std::vector<Tensor>(const Tensor& grid, IntArrayRef spatial, std::int64_t padding_mode, bool align_corners)> grid_places;

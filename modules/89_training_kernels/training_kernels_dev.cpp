@@ -100,6 +100,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include "tinytorch/core/gradient.h"
 #include "tinytorch/core/indexing.h"
 #include "tinytorch/core/more_ops.h"
 #include "tinytorch/kernels/bag_kernels.h"
@@ -107,6 +108,7 @@
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/data_kernels.h"
+#include "tinytorch/kernels/fused_gradient.h"
 #include "tinytorch/kernels/parallel.h"
 #include "tinytorch/nn/embedding_bag.h"
 #include "tinytorch/nn/embedding_ops.h"

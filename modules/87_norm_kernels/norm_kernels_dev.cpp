@@ -24,7 +24,7 @@
 //
 // Group norm is between the two. A group's numbers lie side by side like a row's, and the cache holds them, but weight and bias belong to channels, so the walk that writes goes channel by channel. Where the channels are last, a group is a band of columns: the moments of each column are computed side by side and then joined to those of the group, whose mean is the mean of the means, and whose variance is the mean of the variances plus the variance of the means.
 //
-// With `x^` the normalized input and `h` the gradient times the weight, the gradient of the input is `rstd (h - mean(h) - x^ mean(h x^))`, over a row or over a channel: two sums, then a walk that writes. The statistics of a row are computed again, from the cache; those of a channel were results of the forward pass and are kept.
+// With `x^` the normalized input and `h` the gradient times the weight, the gradient of the input is `rstd (h - mean(h) - x^ mean(h x^))`, over a row or over a channel: two sums, then a walk that writes. The statistics of a row are computed again, from the cache, and once for the gradients of input and weight, which are made in one walk; those of a channel were results of the forward pass and are kept.
 //
 // The mean is a double. Rounded to float it would shift all of a row whose mean is large beside its spread, so the kernels take off the rounded mean, which is exact or nearly so, and then the rest: `(x - center) scale + shift`, where `shift` holds what rounding left.
 
@@ -106,10 +106,8 @@ template <class T>
 struct RowNormTable {
   // One row. With beyond_cache results are written past the caches, and a task ends with flush().
   void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
-  // The gradient of its input, when that of its result is `grad`.
-  void (*backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
-  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
-  void (*weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+  // At most 8 rows: the gradient of their input, when that of their result is `grad`. For the gradient of the weight totals[j] += the sum of grad * normalized x over the rows, unless `totals` is null.
+  void (*backward)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals);
 };
 
 // Group norm of one group: `channels` rows of `count` > 0 numbers, of which each has a number of weight and bias; both may be null.
@@ -189,10 +187,10 @@ void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, do
 
 void flush_normalized() { hwy::FlushStream(); }
 
+// The gradient of the input of one row.
 template <bool kCentered, class T>
-void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
+void row_input_gradient(const T* grad, const T* x, std::int64_t count, const T* weight, const RowScale<T>& row, T* out) {
   const Tag<T> d;
-  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   Totals<T> sums, products;
   for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));  // 0 behind the row's end
@@ -208,11 +206,10 @@ void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* w
   });
 }
 
-template <bool kCentered, class T>
-void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
+// totals += the rows' share in the gradient of the weight.
+template <class T>
+void add_weight_gradient(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const RowScale<T>* scales, double* totals) {
   const Tag<T> d;
-  RowScale<T> scales[8];
-  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
   std::int64_t j = 0;
   for (; j + kLanes<T> <= count; j += kLanes<T>) {
     Vector<T> sum = hn::Zero(d);
@@ -222,6 +219,14 @@ void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t 
   for (; j < count; ++j)
     for (std::int64_t r = 0; r < rows; ++r)
       totals[j] += static_cast<double>(grad[r * count + j]) * static_cast<double>((x[r * count + j] - scales[r].center) * scales[r].scale + scales[r].shift);
+}
+
+template <bool kCentered, class T>
+void row_norm_backward(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals) {
+  RowScale<T> scales[8] = {};
+  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
+  if (totals != nullptr) add_weight_gradient(grad, x, rows, count, scales, totals);
+  for (std::int64_t r = 0; r < rows; ++r) row_input_gradient<kCentered>(grad + r * count, x + r * count, count, weight, scales[r], out + r * count);
 }
 
 template <class T>
@@ -332,7 +337,7 @@ void combine_channels(const T* grad, const T* x, std::int64_t count, const T* ce
 
 template <bool kCentered, class T>
 constexpr RowNormTable<T> row_norm_table_of() {
-  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
+  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>};
 }
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {
@@ -445,53 +450,41 @@ Tensor row_norm_weight_composed(const Tensor& grad, const Tensor& input, std::in
   return rows.empty() ? product : product.sum(rows);
 }
 
-using RowNormBackward = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)>;
-constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_backward_composed<true>});
-constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_backward_composed<false>});
+// The gradients of input and weight; that of the weight only if it is asked for.
+using RowNormGradients = std::tuple<Tensor, Tensor>;
+template <bool kCentered>
+RowNormGradients row_norm_gradients_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps, bool of_weight) {
+  return {row_norm_backward_composed<kCentered>(grad, input, dims, weight, eps), of_weight ? row_norm_weight_composed<kCentered>(grad, input, dims, eps) : Tensor()};
+}
+using RowNormBackward = Operator<RowNormGradients(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double, bool)>;
+constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_gradients_composed<true>});
+constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_gradients_composed<false>});
 template <bool kCentered>
 RowNormBackward& row_norm_backward_op = kCentered ? layer_norm_backward_op : rms_norm_backward_op;
 
-using RowNormWeight = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)>;
-constinit RowNormWeight layer_norm_weight_op("layer_norm_weight", {.cpu = row_norm_weight_composed<true>});
-constinit RowNormWeight rms_norm_weight_op("rms_norm_weight", {.cpu = row_norm_weight_composed<false>});
+// Both in one walk, so that each row's statistics are computed once. Segments of rows have totals of their own for the weight, which are joined in order, and take 32 MB together at most.
 template <bool kCentered>
-RowNormWeight& row_norm_weight_op = kCentered ? layer_norm_weight_op : rms_norm_weight_op;
-
-template <bool kCentered>
-Tensor row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps);
+RowNormGradients row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps, bool of_weight) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps, of_weight);
+  constexpr std::int64_t kTogether = 8, kMostSegments = 64, kMostTotals = std::int64_t{1} << 22;
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
-  const std::int64_t count = multiply_sizes(row_sizes(x, dims));
-  in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const auto kernel = row_norm_table<kCentered, T>().backward;
-    parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
-    });
-  });
-  return result;
-}
-
-template <bool kCentered>
-Tensor row_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_weight_op<kCentered>.function(Layer::CPU)(grad, input, dims, eps);
-  const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
+  const Tensor total = of_weight ? empty(row_sizes(x, dims), x.scalar_type()) : Tensor();
   const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
-  // Segments of rows, with totals of their own, which are joined in order.
-  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / kNormalizationWork, 1, std::min<std::int64_t>(16, (rows + 7) / 8));
+  const std::int64_t most = std::min(rows, of_weight ? std::min(kMostSegments, std::max<std::int64_t>(1, kMostTotals / count)) : kMostSegments);
+  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / (kNormalizationWork / 8), 1, most);
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    std::vector<double> totals(static_cast<std::size_t>(segments * count));
-    kernels::run_tasks(segments, [&](std::int64_t s) {
+    std::vector<double> totals(static_cast<std::size_t>(of_weight ? segments * count : 0));
+    kernels::run_tasks(segments, [&, kernel = row_norm_table<kCentered, T>().backward, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t s) {
       const std::int64_t stop = rows * (s + 1) / segments;
-      for (std::int64_t row = rows * s / segments; row < stop; row += 8)
-        row_norm_table<kCentered, T>().weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+      for (std::int64_t row = rows * s / segments; row < stop; row += kTogether)
+        kernel(from + row * count, at + row * count, std::min(kTogether, stop - row), count, scale, eps, to + row * count, of_weight ? totals.data() + s * count : nullptr);
     });
-    for (std::int64_t j = 0; j < count; ++j) {
-      double total = 0;
-      for (std::int64_t s = 0; s < segments; ++s) total += totals[static_cast<std::size_t>(s * count + j)];
-      result.data<T>()[j] = static_cast<T>(total);
-    }
+    if (!of_weight) return;
+    for (std::int64_t s = 1; s < segments; ++s)
+      for (std::int64_t j = 0; j < count; ++j) totals[static_cast<std::size_t>(j)] += totals[static_cast<std::size_t>(s * count + j)];
+    std::transform(totals.begin(), totals.begin() + count, total.data<T>(), [](double sum) { return static_cast<T>(sum); });
   });
-  return result;
+  return {result, total};
 }
 
 // ---- Batch norm, of contiguous (N, C, L).
@@ -855,18 +848,7 @@ NormGradients group_norm_backward_tuned(const Tensor& grad, const Tensor& input,
 
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
 
-template <bool kCentered>
-Tensor row_norm_input_gradient(const Tensor& g, const Tensor& input, std::size_t dims, const Tensor& weight, double eps) {
-  const auto last = static_cast<std::int64_t>(dims);
-  return is_recording() ? row_norm_backward_composed<kCentered>(g, input, last, if_given(weight), eps) : row_norm_backward_op<kCentered>(g, input, last, if_given(weight), eps);
-}
-template <bool kCentered>
-Tensor row_norm_weight_gradient(const Tensor& g, const Tensor& input, std::size_t dims, double eps) {
-  const auto last = static_cast<std::int64_t>(dims);
-  return is_recording() ? row_norm_weight_composed<kCentered>(g, input, last, eps) : row_norm_weight_op<kCentered>(g, input, last, eps);
-}
-
-// Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
+// Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. These make it once.
 class NormNode : public Node {
  public:
   NormNode(const Tensor& input, const std::optional<Tensor>& weight) : input_(input, false), weight_(weight.value_or(Tensor()), false) {}
@@ -906,6 +888,34 @@ auto recorded_norm(const Tensor& self, const std::optional<Tensor>& weight, cons
   auto results = computed();
   keep(node, results);
   return results;
+}
+
+template <bool kCentered>
+class RowNormNode : public NormNode {
+ public:
+  RowNormNode(const Tensor& input, std::size_t dims, const std::optional<Tensor>& weight, double eps) : NormNode(input, weight), dims_(static_cast<std::int64_t>(dims)), eps_(eps) {}
+  std::string name() const override { return detail::node_name(kCentered ? op::layer_norm.name() : op::rms_norm.name()); }
+
+ private:
+  NormGradients gradients(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight) override {
+    const bool of_weight = next_edge(1).is_valid();
+    const auto [of_input, total] = is_recording() ? row_norm_gradients_composed<kCentered>(grad, input, dims_, weight, eps_, of_weight) : row_norm_backward_op<kCentered>(grad, input, dims_, weight, eps_, of_weight);
+    return {of_input, total, kCentered ? grad : Tensor()};  // the engine sums that of the bias over the rows
+  }
+
+  std::int64_t dims_;
+  double eps_;
+};
+
+Tensor layer_norm_recorded(const Tensor& self, IntArrayRef shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  return recorded_norm(
+      self, weight, bias, [&] { return op::layer_norm(self, shape, weight, bias, eps); }, [&] { return make_node<RowNormNode<true>>(self, shape.size(), weight, eps); },
+      [](const auto& node, const Tensor& result) { set_history(result, node); });
+}
+Tensor rms_norm_recorded(const Tensor& self, IntArrayRef shape, const std::optional<Tensor>& weight, double eps) {
+  return recorded_norm(
+      self, weight, std::nullopt, [&] { return op::rms_norm(self, shape, weight, eps); }, [&] { return make_node<RowNormNode<false>>(self, shape.size(), weight, eps); },
+      [](const auto& node, const Tensor& result) { set_history(result, node); });
 }
 
 class GroupNormNode : public NormNode {
@@ -973,19 +983,12 @@ void register_tuned_normalization() {
   op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
   op::group_norm.set(Layer::TunedCPU, group_norm_tuned);
   layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
-  layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
   rms_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<false>);
-  rms_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<false>);
   group_norm_backward_op.set(Layer::TunedCPU, group_norm_backward_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
-  compute_in_float<layer_norm_backward_op, layer_norm_weight_op, rms_norm_backward_op, rms_norm_weight_op>();
-  kernels::fused_gradient<op::layer_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) { return row_norm_input_gradient<true>(g, input, shape.value.size(), weight, eps); },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) { return row_norm_weight_gradient<true>(g, input, shape.value.size(), eps); },
-      [](const Tensor& g) { return g; });
-  kernels::fused_gradient<op::rms_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<3, double> eps) { return row_norm_input_gradient<false>(g, input, shape.value.size(), weight, eps); },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<3, double> eps) { return row_norm_weight_gradient<false>(g, input, shape.value.size(), eps); });
+  compute_in_float<layer_norm_backward_op, rms_norm_backward_op>();
+  kernels::fused_recording<op::layer_norm>(layer_norm_recorded);
+  kernels::fused_recording<op::rms_norm>(rms_norm_recorded);
   kernels::fused_recording<op::group_norm>(group_norm_recorded);
   kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }

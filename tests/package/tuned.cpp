@@ -202,7 +202,7 @@ using TunedLogic = ReferenceCounter<op::logical_and, op::logical_or, op::logical
 // Gradients of their own, whose reference is composed of operators.
 const std::set<std::string, std::less<>> kFusedGradients{"relu_backward", "sigmoid_backward", "tanh_backward", "silu_backward", "gelu_backward", "gelu_tanh_backward", "elu_backward", "softplus_backward",
                                                          "leaky_relu_backward", "hardtanh_backward", "shrink_backward", "logit_backward", "distance_backward", "nll_loss_backward", "hardswish_backward", "glu_backward", "_cdist_backward", "softmax_backward",
-                                                         "log_softmax_backward", "cross_entropy_backward", "layer_norm_backward", "layer_norm_weight", "rms_norm_backward", "rms_norm_weight",
+                                                         "log_softmax_backward", "cross_entropy_backward", "layer_norm_backward", "rms_norm_backward",
                                                          "batch_norm_backward", "group_norm_backward", "read_bilinear_backward"};
 
 // What f() calls, with the kernels watched: adds to `proven` the operators that a kernel computed, to `met` all whose tuned function was called.

@@ -132,53 +132,41 @@ Tensor row_norm_weight_composed(const Tensor& grad, const Tensor& input, std::in
   return rows.empty() ? product : product.sum(rows);
 }
 
-using RowNormBackward = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double)>;
-constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_backward_composed<true>});
-constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_backward_composed<false>});
+// The gradients of input and weight; that of the weight only if it is asked for.
+using RowNormGradients = std::tuple<Tensor, Tensor>;
+template <bool kCentered>
+RowNormGradients row_norm_gradients_composed(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps, bool of_weight) {
+  return {row_norm_backward_composed<kCentered>(grad, input, dims, weight, eps), of_weight ? row_norm_weight_composed<kCentered>(grad, input, dims, eps) : Tensor()};
+}
+using RowNormBackward = Operator<RowNormGradients(const Tensor&, const Tensor&, std::int64_t, const std::optional<Tensor>&, double, bool)>;
+constinit RowNormBackward layer_norm_backward_op("layer_norm_backward", {.cpu = row_norm_gradients_composed<true>});
+constinit RowNormBackward rms_norm_backward_op("rms_norm_backward", {.cpu = row_norm_gradients_composed<false>});
 template <bool kCentered>
 RowNormBackward& row_norm_backward_op = kCentered ? layer_norm_backward_op : rms_norm_backward_op;
 
-using RowNormWeight = Operator<Tensor(const Tensor&, const Tensor&, std::int64_t, double)>;
-constinit RowNormWeight layer_norm_weight_op("layer_norm_weight", {.cpu = row_norm_weight_composed<true>});
-constinit RowNormWeight rms_norm_weight_op("rms_norm_weight", {.cpu = row_norm_weight_composed<false>});
+// Both in one walk, so that each row's statistics are computed once. Segments of rows have totals of their own for the weight, which are joined in order, and take 32 MB together at most.
 template <bool kCentered>
-RowNormWeight& row_norm_weight_op = kCentered ? layer_norm_weight_op : rms_norm_weight_op;
-
-template <bool kCentered>
-Tensor row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps);
+RowNormGradients row_norm_backward_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, const std::optional<Tensor>& weight, double eps, bool of_weight) {
+  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_backward_op<kCentered>.function(Layer::CPU)(grad, input, dims, weight, eps, of_weight);
+  constexpr std::int64_t kTogether = 8, kMostSegments = 64, kMostTotals = std::int64_t{1} << 22;
   const Tensor g = grad.contiguous(), x = input.contiguous(), w = dense_or_none(weight), result = empty(x.sizes(), x.scalar_type());
-  const std::int64_t count = multiply_sizes(row_sizes(x, dims));
-  in_normalized_type(x.scalar_type(), [&]<class T>() {
-    const auto kernel = row_norm_table<kCentered, T>().backward;
-    parallel_for(0, x.numel() / count, rows_together(count), [&, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, at + row * count, count, scale, eps, to + row * count);
-    });
-  });
-  return result;
-}
-
-template <bool kCentered>
-Tensor row_norm_weight_tuned(const Tensor& grad, const Tensor& input, std::int64_t dims, double eps) {
-  if (!can_normalize(input) || grad.scalar_type() != input.scalar_type()) return row_norm_weight_op<kCentered>.function(Layer::CPU)(grad, input, dims, eps);
-  const Tensor g = grad.contiguous(), x = input.contiguous(), result = empty(row_sizes(x, dims), x.scalar_type());
+  const Tensor total = of_weight ? empty(row_sizes(x, dims), x.scalar_type()) : Tensor();
   const std::int64_t count = multiply_sizes(row_sizes(x, dims)), rows = x.numel() / count;
-  // Segments of rows, with totals of their own, which are joined in order.
-  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / kNormalizationWork, 1, std::min<std::int64_t>(16, (rows + 7) / 8));
+  const std::int64_t most = std::min(rows, of_weight ? std::min(kMostSegments, std::max<std::int64_t>(1, kMostTotals / count)) : kMostSegments);
+  const std::int64_t segments = std::clamp<std::int64_t>(x.numel() / (kNormalizationWork / 8), 1, most);
   in_normalized_type(x.scalar_type(), [&]<class T>() {
-    std::vector<double> totals(static_cast<std::size_t>(segments * count));
-    kernels::run_tasks(segments, [&](std::int64_t s) {
+    std::vector<double> totals(static_cast<std::size_t>(of_weight ? segments * count : 0));
+    kernels::run_tasks(segments, [&, kernel = row_norm_table<kCentered, T>().backward, from = g.data<T>(), at = x.data<T>(), scale = data_or_null<T>(w), to = result.data<T>()](std::int64_t s) {
       const std::int64_t stop = rows * (s + 1) / segments;
-      for (std::int64_t row = rows * s / segments; row < stop; row += 8)
-        row_norm_table<kCentered, T>().weight(g.data<T>() + row * count, x.data<T>() + row * count, std::min<std::int64_t>(8, stop - row), count, eps, totals.data() + s * count);
+      for (std::int64_t row = rows * s / segments; row < stop; row += kTogether)
+        kernel(from + row * count, at + row * count, std::min(kTogether, stop - row), count, scale, eps, to + row * count, of_weight ? totals.data() + s * count : nullptr);
     });
-    for (std::int64_t j = 0; j < count; ++j) {
-      double total = 0;
-      for (std::int64_t s = 0; s < segments; ++s) total += totals[static_cast<std::size_t>(s * count + j)];
-      result.data<T>()[j] = static_cast<T>(total);
-    }
+    if (!of_weight) return;
+    for (std::int64_t s = 1; s < segments; ++s)
+      for (std::int64_t j = 0; j < count; ++j) totals[static_cast<std::size_t>(j)] += totals[static_cast<std::size_t>(s * count + j)];
+    std::transform(totals.begin(), totals.begin() + count, total.data<T>(), [](double sum) { return static_cast<T>(sum); });
   });
-  return result;
+  return {result, total};
 }
 
 // ---- Batch norm, of contiguous (N, C, L).
@@ -542,18 +530,7 @@ NormGradients group_norm_backward_tuned(const Tensor& grad, const Tensor& input,
 
 std::optional<Tensor> if_given(const Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
 
-template <bool kCentered>
-Tensor row_norm_input_gradient(const Tensor& g, const Tensor& input, std::size_t dims, const Tensor& weight, double eps) {
-  const auto last = static_cast<std::int64_t>(dims);
-  return is_recording() ? row_norm_backward_composed<kCentered>(g, input, last, if_given(weight), eps) : row_norm_backward_op<kCentered>(g, input, last, if_given(weight), eps);
-}
-template <bool kCentered>
-Tensor row_norm_weight_gradient(const Tensor& g, const Tensor& input, std::size_t dims, double eps) {
-  const auto last = static_cast<std::int64_t>(dims);
-  return is_recording() ? row_norm_weight_composed<kCentered>(g, input, last, eps) : row_norm_weight_op<kCentered>(g, input, last, eps);
-}
-
-// Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. This one makes it once.
+// Chapter 64's nodes ask each gradient for itself, so that the walk for the sums would be made three times. These make it once.
 class NormNode : public Node {
  public:
   NormNode(const Tensor& input, const std::optional<Tensor>& weight) : input_(input, false), weight_(weight.value_or(Tensor()), false) {}
@@ -593,6 +570,34 @@ auto recorded_norm(const Tensor& self, const std::optional<Tensor>& weight, cons
   auto results = computed();
   keep(node, results);
   return results;
+}
+
+template <bool kCentered>
+class RowNormNode : public NormNode {
+ public:
+  RowNormNode(const Tensor& input, std::size_t dims, const std::optional<Tensor>& weight, double eps) : NormNode(input, weight), dims_(static_cast<std::int64_t>(dims)), eps_(eps) {}
+  std::string name() const override { return detail::node_name(kCentered ? op::layer_norm.name() : op::rms_norm.name()); }
+
+ private:
+  NormGradients gradients(const Tensor& grad, const Tensor& input, const std::optional<Tensor>& weight) override {
+    const bool of_weight = next_edge(1).is_valid();
+    const auto [of_input, total] = is_recording() ? row_norm_gradients_composed<kCentered>(grad, input, dims_, weight, eps_, of_weight) : row_norm_backward_op<kCentered>(grad, input, dims_, weight, eps_, of_weight);
+    return {of_input, total, kCentered ? grad : Tensor()};  // the engine sums that of the bias over the rows
+  }
+
+  std::int64_t dims_;
+  double eps_;
+};
+
+Tensor layer_norm_recorded(const Tensor& self, IntArrayRef shape, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+  return recorded_norm(
+      self, weight, bias, [&] { return op::layer_norm(self, shape, weight, bias, eps); }, [&] { return make_node<RowNormNode<true>>(self, shape.size(), weight, eps); },
+      [](const auto& node, const Tensor& result) { set_history(result, node); });
+}
+Tensor rms_norm_recorded(const Tensor& self, IntArrayRef shape, const std::optional<Tensor>& weight, double eps) {
+  return recorded_norm(
+      self, weight, std::nullopt, [&] { return op::rms_norm(self, shape, weight, eps); }, [&] { return make_node<RowNormNode<false>>(self, shape.size(), weight, eps); },
+      [](const auto& node, const Tensor& result) { set_history(result, node); });
 }
 
 class GroupNormNode : public NormNode {
@@ -657,19 +662,12 @@ void register_tuned_normalization() {
   op::rms_norm.set(Layer::TunedCPU, rms_norm_tuned);
   op::group_norm.set(Layer::TunedCPU, group_norm_tuned);
   layer_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<true>);
-  layer_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<true>);
   rms_norm_backward_op.set(Layer::TunedCPU, row_norm_backward_tuned<false>);
-  rms_norm_weight_op.set(Layer::TunedCPU, row_norm_weight_tuned<false>);
   group_norm_backward_op.set(Layer::TunedCPU, group_norm_backward_tuned);
   batch_norm_backward_op.set(Layer::TunedCPU, batch_norm_backward_tuned);
-  compute_in_float<layer_norm_backward_op, layer_norm_weight_op, rms_norm_backward_op, rms_norm_weight_op>();
-  kernels::fused_gradient<op::layer_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<4, double> eps) { return row_norm_input_gradient<true>(g, input, shape.value.size(), weight, eps); },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<4, double> eps) { return row_norm_weight_gradient<true>(g, input, shape.value.size(), eps); },
-      [](const Tensor& g) { return g; });
-  kernels::fused_gradient<op::rms_norm>(
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Input<2> weight, Arg<3, double> eps) { return row_norm_input_gradient<false>(g, input, shape.value.size(), weight, eps); },
-      [](const Tensor& g, Input<0> input, Arg<1, DimVector> shape, Arg<3, double> eps) { return row_norm_weight_gradient<false>(g, input, shape.value.size(), eps); });
+  compute_in_float<layer_norm_backward_op, rms_norm_backward_op>();
+  kernels::fused_recording<op::layer_norm>(layer_norm_recorded);
+  kernels::fused_recording<op::rms_norm>(rms_norm_recorded);
   kernels::fused_recording<op::group_norm>(group_norm_recorded);
   kernels::fused_recording<op::batch_norm>(batch_norm_recorded);
 }

@@ -50,10 +50,10 @@ void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, do
 
 void flush_normalized() { hwy::FlushStream(); }
 
+// The gradient of the input of one row.
 template <bool kCentered, class T>
-void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out) {
+void row_input_gradient(const T* grad, const T* x, std::int64_t count, const T* weight, const RowScale<T>& row, T* out) {
   const Tag<T> d;
-  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   Totals<T> sums, products;
   for_each_vector(x, count, [&](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
     const Vector<T> h = hn::Mul(load_or(grad, i, lanes, T{0}), load_or(weight, i, lanes, T{1}));  // 0 behind the row's end
@@ -69,11 +69,10 @@ void row_norm_backward(const T* grad, const T* x, std::int64_t count, const T* w
   });
 }
 
-template <bool kCentered, class T>
-void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals) {
+// totals += the rows' share in the gradient of the weight.
+template <class T>
+void add_weight_gradient(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const RowScale<T>* scales, double* totals) {
   const Tag<T> d;
-  RowScale<T> scales[8];
-  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
   std::int64_t j = 0;
   for (; j + kLanes<T> <= count; j += kLanes<T>) {
     Vector<T> sum = hn::Zero(d);
@@ -83,6 +82,14 @@ void row_norm_weight(const T* grad, const T* x, std::int64_t rows, std::int64_t 
   for (; j < count; ++j)
     for (std::int64_t r = 0; r < rows; ++r)
       totals[j] += static_cast<double>(grad[r * count + j]) * static_cast<double>((x[r * count + j] - scales[r].center) * scales[r].scale + scales[r].shift);
+}
+
+template <bool kCentered, class T>
+void row_norm_backward(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals) {
+  RowScale<T> scales[8] = {};
+  for (std::int64_t r = 0; r < rows; ++r) scales[r] = row_scale<kCentered>(x + r * count, count, eps);
+  if (totals != nullptr) add_weight_gradient(grad, x, rows, count, scales, totals);
+  for (std::int64_t r = 0; r < rows; ++r) row_input_gradient<kCentered>(grad + r * count, x + r * count, count, weight, scales[r], out + r * count);
 }
 
 template <class T>
@@ -193,7 +200,7 @@ void combine_channels(const T* grad, const T* x, std::int64_t count, const T* ce
 
 template <bool kCentered, class T>
 constexpr RowNormTable<T> row_norm_table_of() {
-  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>, row_norm_weight<kCentered, T>};
+  return {row_norm<kCentered, T>, row_norm_backward<kCentered, T>};
 }
 template <class T>
 constexpr NormalizationTable<T> normalization_table_of() {

@@ -20,10 +20,8 @@ template <class T>
 struct RowNormTable {
   // One row. With beyond_cache results are written past the caches, and a task ends with flush().
   void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
-  // The gradient of its input, when that of its result is `grad`.
-  void (*backward)(const T* grad, const T* x, std::int64_t count, const T* weight, double eps, T* out);
-  // totals[j] += the sum of grad * normalized x over at most 8 rows: of the weight's gradient.
-  void (*weight)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, double eps, double* totals);
+  // At most 8 rows: the gradient of their input, when that of their result is `grad`. For the gradient of the weight totals[j] += the sum of grad * normalized x over the rows, unless `totals` is null.
+  void (*backward)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals);
 };
 
 // Group norm of one group: `channels` rows of `count` > 0 numbers, of which each has a number of weight and bias; both may be null.

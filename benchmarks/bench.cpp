@@ -123,6 +123,14 @@ class Worker {
     return answer;
   }
 
+  // How much processor time its process has taken so far.
+  double processor_seconds() const {
+    clockid_t clock{};
+    timespec taken{};
+    if (child_ < 0 || clock_getcpuclockid(child_, &clock) != 0 || clock_gettime(clock, &taken) != 0) return 0;
+    return static_cast<double>(taken.tv_sec) + 1e-9 * static_cast<double>(taken.tv_nsec);
+  }
+
   void stop() {
     if (child_ < 0) return;
     kill(-child_, SIGKILL);
@@ -202,6 +210,14 @@ Side command_side(const std::string& side_name, const std::string& name, double 
     return sum;
   };
   return side;
+}
+
+// The same, each time after a block that is not counted, while blocks take less than 50 ms. Processors that nobody used meanwhile are slow to come back: on a virtual machine the second thread of a block can share a core with the first for some ten milliseconds.
+benchmarking::Timed after_a_block(const benchmarking::Timed& timed) {
+  return [timed, last = 0.0](std::int64_t calls) mutable {
+    if (last < 0.05) timed(calls);
+    return last = timed(calls);
+  };
 }
 
 // Warms one side up and finds how many calls make a block of 10 ms; a side that fails says so.
@@ -323,12 +339,11 @@ class Run {
       std::vector<benchmarking::Timed> subjects;
       std::vector<std::int64_t> calls;
       for (const std::size_t s : able) {
-        subjects.push_back(sides[s].timed);
+        subjects.push_back(settings_.threads > 1 ? after_a_block(sides[s].timed) : sides[s].timed);
         calls.push_back(sides[s].calls);
       }
       const double until = benchmarking::steady_seconds() + settings_.seconds;
-      // Threads of the one before spin for a while after their work; the next one must not share the processor with them.
-      const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(3)); };
+      const auto pause = [this] { wait_until_quiet(); };
       for (int done = 0; done < 6 || (done < 60 && benchmarking::steady_seconds() < until); ++done) {
         const std::vector<std::vector<double>> more = benchmarking::interleave(subjects, calls, 1, pause);
         for (std::size_t i = 0; i < able.size(); ++i) seconds[able[i]].push_back(more[i][0]);
@@ -337,6 +352,23 @@ class Run {
       std::printf("    given up: %s\n", error.what());
     }
     return seconds;
+  }
+
+  // Threads spin for a while after their work, some libraries' for 200 ms; the next one must not share the processors with them. Waits until all workers together take less than a tenth of a processor for 3 ms.
+  void wait_until_quiet() const {
+    const auto taken = [this] {
+      double sum = ours_.processor_seconds();
+      for (const std::unique_ptr<Worker>& peer : peers_) sum += peer->processor_seconds();
+      return sum;
+    };
+    constexpr int kMost = 150;  // half a second
+    double before = taken();
+    for (int i = 0; i < kMost; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      const double now = taken();
+      if (now - before < 0.0003) return;
+      before = now;
+    }
   }
 
   void write() {

@@ -1812,6 +1812,9 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
+// The same images in rows. Those of one pixel lie in both orders at once, and get the strides of rows.
+Tensor in_rows(const Tensor& images) { return images.is_contiguous() ? images.view({-1}).view(images.sizes()) : images.contiguous(); }
+
 bool channels_are_last(const Tensor& images) { return images.suggest_memory_format() == MemoryFormat::ChannelsLast; }
 
 // Whether channels are put last for one convolution (chapter 56). The bounds are measured.
@@ -1853,7 +1856,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
   }
   if (const bool last = channels_are_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
     const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups);
-    if (y.defined()) return last ? y : y.contiguous();
+    if (y.defined()) return last ? y : in_rows(y);
   }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
@@ -1952,7 +1955,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   }
   if (const bool last = channels_are_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
     const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups);
-    if (x.defined()) return last ? x : x.contiguous();
+    if (x.defined()) return last ? x : in_rows(x);
   }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();
@@ -2060,7 +2063,8 @@ std::vector<Setting> settings() {
           {{19, 8, 10, 9}, {12, 4, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 2},   {{21, 12, 9, 7}, {10, 12, 3, 3}, {2, 1}, {1, 0}, {2, 2}, 1},  {{16, 20, 11}, {24, 20, 3}, {1}, {2}, {2}, 1},
           {{32, 6, 10, 11}, {13, 6, 5, 3}, {1, 1}, {1, 0}, {1, 1}, 1},  {{32, 40, 5, 6}, {9, 40, 5, 4}, {1, 1}, {2, 2}, {1, 1}, 1},
           {{2, 5, 19, 37}, {5, 1, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 5},    {{1, 4, 21, 18}, {4, 1, 7, 3}, {2, 2}, {3, 1}, {1, 1}, 4},    {{3, 3, 12, 20}, {3, 1, 3, 3}, {1, 1}, {2, 2}, {2, 2}, 3},   {{2, 4, 30}, {4, 1, 7}, {1}, {3}, {1}, 4},
-          {{1, 3, 16, 16}, {3, 1, 7, 7}, {1, 1}, {0, 0}, {1, 1}, 3},    {{2, 64, 1, 1}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1},   {{2, 64, 9, 30}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1}};
+          {{1, 3, 16, 16}, {3, 1, 7, 7}, {1, 1}, {0, 0}, {1, 1}, 3},    {{2, 64, 1, 1}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1},   {{2, 64, 9, 30}, {64, 64, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1},
+          {{3, 16, 11, 13}, {17, 16, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1}, {{32, 32, 3, 3}, {32, 32, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 1},  {{3, 33, 10, 9}, {32, 33, 5, 4}, {1, 1}, {2, 1}, {1, 1}, 1}};
 }
 
 // Result, with a bias and without, and both gradients for whole numbers, which every order of summing gives exactly.
@@ -2117,6 +2121,9 @@ TEST_CASE("tuned convolution: inputs of any strides, nothing read behind the las
     const kernels::ReferenceKernelsGuard reference;
     return result();
   }(), 1e-5, 1e-5);
+  // Results in rows have the strides of rows, also with one pixel.
+  CHECK_EQ(op::convolution(ones({2, 32, 5, 5}), ones({32, 32, 5, 5}), {}, {1, 1}, {0, 0}, {1, 1}, 1).strides(), IntArrayRef({32, 1, 1, 1}));
+  CHECK_EQ(op::convolution_input(ones({2, 32, 1, 1}), ones({32, 32, 3, 3}), {2, 32, 1, 1}, {2, 2}, {1, 1}, {1, 1}, 1).strides(), IntArrayRef({32, 1, 1, 1}));
   // An input that ends where its memory ends, for the address sanitizer.
   const Tensor exact = ones({1, 1, 7, 7});
   CHECK_EQ(op::convolution(exact, ones({2, 1, 3, 3}), {}, {1, 1}, {0, 0}, {1, 1}, 1), full({1, 2, 5, 5}, 9.0));

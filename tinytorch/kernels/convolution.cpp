@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tinytorch/core/block_cache.h"
+#include "tinytorch/core/layouts.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/gathered_kernels.h"
 #include "tinytorch/kernels/gemm.h"
@@ -530,9 +531,9 @@ struct WinogradShape {
       : N(images), C(channels), M(results), input(input_size), output(output_size), padding(around), tiles{pieces_of(output.rows, 4), pieces_of(output.columns, 4)} {
     C_step = WinogradTiles(C).filled(C);
     M_step = WinogradTiles(M).filled(M);
-    // No more tiles than the second cache holds, nor than leave two blocks for each thread, or, where sums go over blocks, kTilesOfPart for each.
+    // No more tiles than the second cache holds, nor than leave two blocks for each thread, or, where sums go over blocks, than kTilesOfBlock or a sixteenth of all.
     const std::int64_t cached = std::max<std::int64_t>(12, kernels::cache_sizes().second / (2 * 144 * (C_step + M_step)));
-    const std::int64_t most = std::min(cached, threads == 1 ? std::max(kTilesOfPart, N * tiles.count() / 16) : std::max<std::int64_t>(12, N * tiles.count() / (2 * threads)));
+    const std::int64_t most = std::min(cached, threads == 1 ? std::max(kTilesOfBlock, N * tiles.count() / 16) : std::max<std::int64_t>(12, N * tiles.count() / (2 * threads)));
     // Of equal size, and a multiple of four, so that two or four threads have the same to do.
     const std::int64_t all_rows = N * tiles.rows;
     blocks = std::min(all_rows, std::max<std::int64_t>(4, (pieces_of(all_rows, std::max<std::int64_t>(1, most / tiles.columns)) + 2) / 4 * 4));
@@ -563,7 +564,7 @@ struct WinogradShape {
     for_rows(block, x, C, input, padding, [&](const auto& line, std::int64_t tile) { winograd_kernels().pixels(line, {to + tile * C_step, place(C_step), C_step}, scratch); });
   }
 
-  static constexpr std::int64_t kTilesOfPart = 128;  // of a part of the kernel's gradient, so that adding its sums does not count
+  static constexpr std::int64_t kTilesOfBlock = 128;  // where sums go over blocks, so that loading and storing them does not count
 
   std::int64_t N, C, M;
   Plane input, output, padding, tiles;
@@ -831,8 +832,6 @@ std::int64_t together(std::int64_t N) {
 // The same images in rows. Those of one pixel lie in both orders at once, and get the strides of rows.
 Tensor in_rows(const Tensor& images) { return images.is_contiguous() ? images.view({-1}).view(images.sizes()) : images.contiguous(); }
 
-bool channels_are_last(const Tensor& images) { return images.suggest_memory_format() == MemoryFormat::ChannelsLast; }
-
 // Whether channels are put last for one convolution (chapter 56). The bounds are measured.
 struct Turning {
   Turning(const Shapes& s, ScalarType type)
@@ -870,7 +869,7 @@ Tensor convolution_tuned(const Tensor& input, const Tensor& weight, const std::o
       return result;
     }
   }
-  if (const bool last = channels_are_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
+  if (const bool last = has_channels_last(input); last || Turning(s, input.scalar_type()).pays(IntArrayRef(s.places).back())) {
     const Tensor y = kernels::channels_last_convolution(input, weight, bias, stride, padding, dilation, groups);
     if (y.defined()) return last ? y : in_rows(y);
   }
@@ -969,7 +968,7 @@ Tensor convolution_input_tuned(const Tensor& grad, const Tensor& weight, IntArra
       return result;
     }
   }
-  if (const bool last = channels_are_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
+  if (const bool last = has_channels_last(grad); last || Turning(s, grad.scalar_type()).pays(input_sizes.back())) {
     const Tensor x = kernels::channels_last_convolution_input(grad, weight, input_sizes, stride, padding, dilation, groups);
     if (x.defined()) return last ? x : in_rows(x);
   }
@@ -1009,7 +1008,7 @@ Tensor convolution_weight_tuned(const Tensor& input, const Tensor& grad, IntArra
       return result;
     }
   }
-  if (channels_are_last(grad) || Turning(s, grad.scalar_type()).pays_for_kernel(IntArrayRef(s.places).back())) {
+  if (has_channels_last(grad) || Turning(s, grad.scalar_type()).pays_for_kernel(IntArrayRef(s.places).back())) {
     const Tensor w = kernels::channels_last_convolution_weight(input, grad, weight_sizes, stride, padding, dilation, groups);
     if (w.defined()) return w;
   }

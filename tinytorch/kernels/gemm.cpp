@@ -130,45 +130,68 @@ struct Product {
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
 };
 
-// A is read in place, B too where a line of the panel is contiguous. Strips of columns are tasks if there is enough to do.
+// How small products of one shape are computed: A is read in place, B too where a line of the panel is contiguous. Strips of columns are tasks if there is enough to do.
+// What does not depend on where the matrices lie is found once, since its divisions take as long as a tenth of a product of 32 x 32.
 template <class T>
-void multiply_small(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k) {
-  const std::int64_t k_parts = parts_of(p.K, most_k), strips = parts_of(p.N, table.columns), row_parts = parts_of(p.M, table.rows);
-  const Parts blocks(p.K, k_parts), panels(p.M, row_parts);
-  const auto multiply_strip = [&](std::int64_t strip, const Part& own) {
-    const std::int64_t j = strip * table.columns;
-    const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-    const bool in_place = p.b.column == 1 && (columns == table.columns || columns == table.columns / 2);
-    for (std::int64_t part = 0; part < k_parts; ++part) {
-      const Part block = blocks[part];
+class SmallProduct {
+ public:
+  // Like `p`, of which only sizes and strides count.
+  SmallProduct(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k)
+      : table_(table),
+        // Tiles of three rows, which AVX2 has registers for, pay only where B stays in the first cache.
+        wide_(p.b.column == 1 && p.N % (2 * table.columns) == 0 && (table.rows >= 12 || p.N * p.K <= 64 * 64)),
+        width_(wide_ ? 2 * table.columns : table.columns),
+        k_parts_(parts_of(p.K, most_k)),
+        strips_(parts_of(p.N, width_)),
+        row_parts_(parts_of(p.M, wide_ ? table.rows / 2 : table.rows)),
+        blocks_(p.K, k_parts_),
+        panels_(p.M, row_parts_) {}
+
+  void multiply(const Product<T>& p) const {
+    // Half a million multiply-adds are some microseconds: below that a second thread would come too late.
+    if (p.M * p.N * p.K < 1 << 19) {
+      for (std::int64_t strip = 0; strip < strips_; ++strip) multiply_strip(p, strip, {0, row_parts_});
+    } else {
+      // Few strips are cut into several tasks each, if their lines are read in place.
+      const std::int64_t pieces = p.b.column == 1 ? std::clamp<std::int64_t>(8 / strips_, 1, parts_of(row_parts_, 2)) : 1;
+      kernels::run_tasks(strips_ * pieces, [&](std::int64_t task) { multiply_strip(p, task / pieces, Parts(row_parts_, pieces)[task % pieces]); });
+    }
+  }
+
+ private:
+  void multiply_strip(const Product<T>& p, std::int64_t strip, const Part& own) const {
+    const std::int64_t j = strip * width_;
+    const int columns = static_cast<int>(std::min(width_, p.N - j));
+    const bool in_place = p.b.column == 1 && (wide_ || columns == table_.columns || columns == table_.columns / 2);
+    for (std::int64_t part = 0; part < k_parts_; ++part) {
+      const Part block = blocks_[part];
       const T* panel = p.b_at(block.first, j);
       std::int64_t panel_k = p.b.row;
       if (!in_place) {
-        T* const packed = packed_b.room_for<T>(block.count * table.columns);
-        table.pack(packed, table.columns, panel, p.b.column, p.b.row, columns, block.count);
+        T* const packed = packed_b.room_for<T>(block.count * table_.columns);
+        table_.pack(packed, table_.columns, panel, p.b.column, p.b.row, columns, block.count);
         panel = packed;
-        panel_k = table.columns;
+        panel_k = table_.columns;
       }
       for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
-        const Part rows = panels[r];
+        const Part rows = panels_[r];
         kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
         tile.a = p.a_at(rows.first, block.first);
         tile.a_row = p.a.row;
         tile.a_k = p.a.column;
         tile.b = panel;
         tile.b_k = panel_k;
-        table.tile(tile, static_cast<int>(rows.count), columns, false);
+        if (wide_) table_.wide_tile(tile, static_cast<int>(rows.count));
+        else table_.tile(tile, static_cast<int>(rows.count), columns, false);
       }
     }
-  };
-  // Half a million multiply-adds are some microseconds: below that a second thread would come too late. A strip whose lines are read in place has two tasks where strips are few.
-  const std::int64_t halves = p.b.column == 1 && strips <= 4 && row_parts >= 4 ? 2 : 1;
-  if (p.M * p.N * p.K < 1 << 19) {
-    for (std::int64_t strip = 0; strip < strips; ++strip) multiply_strip(strip, {0, row_parts});
-  } else {
-    kernels::run_tasks(strips * halves, [&](std::int64_t task) { multiply_strip(task / halves, Parts(row_parts, halves)[task % halves]); });
   }
-}
+
+  const kernels::GemmTable<T>& table_;
+  bool wide_;
+  std::int64_t width_, k_parts_, strips_, row_parts_;
+  Parts blocks_, panels_;
+};
 
 // The panels of A: each row of regions cut into panels of nearly equal height.
 template <class F>
@@ -444,6 +467,20 @@ void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
   });
 }
 
+// Whether the sums are made as dot products of contiguous lines: for so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
+template <class T>
+bool goes_by_lines(const Product<T>& p) {
+  const bool lines = (p.a.column == 1 || p.K == 1) && (p.b.row == 1 || p.K == 1);
+  return lines && std::min(p.M, p.N) <= (p.K >= 256 ? 32 : 16);
+}
+
+// Whether nothing is divided into blocks: a small product, or few rows through lines that half the second cache holds.
+template <class T>
+bool is_small(const Product<T>& p, const kernels::GemmTable<T>& table) {
+  const bool stays = p.a.column == 1 && p.b.column == 1 && p.M <= 3 * table.rows && 2 * p.N * p.K * static_cast<std::int64_t>(sizeof(T)) <= kernels::cache_sizes().second;
+  return p.M * p.N * p.K <= 128 * 128 * 128 || stays;
+}
+
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
@@ -464,29 +501,60 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   Product<T> product{M, N, K, alpha, a, b, beta, start, out, out_row, activation};
   if (K == 0) return multiply_nothing(product);
   const GemmTable<T>& table = gemm_table<T>();
-  const bool lines = (a.column == 1 || K == 1) && (b.row == 1 || K == 1);
-  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as they are wide; any other start is copied into the result first, and so it is where others than tiles finish the sums.
+  const bool by_lines = goes_by_lines(product);
+  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as the widest of them has columns; any other start is copied into the result first, and so it is where others than tiles finish the sums.
   std::vector<T> repeated;
   if (start.data != nullptr && start.column != 1 && N > 1) {
-    if (start.column == 0 && M > 1 && b.row != 1 && !lines) {
-      for (std::int64_t i = 0; i < M; ++i) repeated.insert(repeated.end(), static_cast<std::size_t>(table.columns), start.data[i * start.row]);
-      product.start = {repeated.data(), table.columns, 0};
+    if (start.column == 0 && M > 1 && b.row != 1 && !by_lines) {
+      const std::int64_t copies = 2 * table.columns;
+      for (std::int64_t i = 0; i < M; ++i) repeated.insert(repeated.end(), static_cast<std::size_t>(copies), start.data[i * start.row]);
+      product.start = {repeated.data(), copies, 0};
     } else {
       multiply_nothing(Product<T>{M, N, 0, alpha, a, b, T{1}, start, out, out_row});
       product.start = {out, out_row, 1};
     }
   }
-  // For so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
-  if (lines && std::min(M, N) <= (K >= 256 ? 32 : 16)) return multiply_lines(product, table);
+  if (by_lines) return multiply_lines(product, table);
   if (M == 1 && b.column == 1) return multiply_row(product, table);
   const BlockSizes sizes = blocks_in_use<T>();
-  // Few rows through lines that half the second cache holds: nothing to pack, so nothing to divide into blocks.
-  const bool stays = a.column == 1 && b.column == 1 && M <= 3 * table.rows && 2 * N * K * static_cast<std::int64_t>(sizeof(T)) <= cache_sizes().second;
-  if (M * N * K <= 128 * 128 * 128 || stays) return multiply_small(product, table, sizes.K);
+  if (is_small(product, table)) return SmallProduct<T>(product, table, sizes.K).multiply(product);
   multiply_blocks(product, table, sizes);
+}
+
+namespace {
+// `count` products like `first`, whose operands lie behind one another. Few large ones divide themselves; of small ones, several make a task.
+template <class T>
+void multiply_like(const Product<T>& first, std::int64_t count, std::int64_t a_step, std::int64_t b_step) {
+  // Field by field: a copy of `first` would be written in vectors and read back in single numbers, which waits for the write to end.
+  const auto product_at = [&](std::int64_t i) {
+    return Product<T>{first.M, first.N, first.K, first.alpha, {first.a.data + i * a_step, first.a.row, first.a.column}, {first.b.data + i * b_step, first.b.row, first.b.column}, first.beta, first.start, first.out + i * first.M * first.N, first.out_row, first.activation};
+  };
+  const auto for_each = [&](const auto& multiply_one) {
+    const auto some = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) multiply_one(product_at(i));
+    };
+    const std::int64_t work = std::max<std::int64_t>(1, first.M * first.N * first.K);
+    if (count < 4 && work > (1 << 20)) some(0, count);
+    else parallel_for(0, count, std::max<std::int64_t>(1, (1 << 18) / work), some);
+  };
+  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
+  if (first.M > 1 && first.N > 1 && first.K > 0 && !goes_by_lines(first) && is_small(first, table)) {
+    const SmallProduct<T> small(first, table, kernels::blocks_in_use<T>().K);
+    for_each([&](const Product<T>& p) { small.multiply(p); });
+  } else {
+    for_each([](const Product<T>& p) { kernels::multiply(p.M, p.N, p.K, p.alpha, p.a, p.b, p.beta, p.start, p.out, p.out_row); });
+  }
+}
+}  // namespace
+
+template <class T>
+void kernels::multiply_batch(std::int64_t count, std::int64_t M, std::int64_t N, std::int64_t K, MatrixView<T> a, std::int64_t a_step, MatrixView<T> b, std::int64_t b_step, T* out) {
+  multiply_like(Product<T>{M, N, K, T{1}, a, b, T{0}, {nullptr, 0, 0}, out, N}, count, a_step, b_step);
 }
 
 template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, kernels::Activation);
 template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, kernels::Activation);
+template void kernels::multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<float>, std::int64_t, MatrixView<float>, std::int64_t, float*);
+template void kernels::multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<double>, std::int64_t, MatrixView<double>, std::int64_t, double*);
 
 }  // namespace tinytorch

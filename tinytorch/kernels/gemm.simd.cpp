@@ -380,6 +380,48 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 
+// A tile of Rows rows and four vectors of columns, which its lines in B and in the result fill.
+template <class T, int Rows>
+void multiply_wide_tile(const Tile<T>& tile) {
+  constexpr int lanes = kLanes<T>;
+  const Tag<T> d;
+  Vector<T> first[Rows], second[Rows], third[Rows], fourth[Rows];
+  HWY_UNROLL(6)
+  for (int i = 0; i < Rows; ++i) first[i] = second[i] = third[i] = fourth[i] = hn::Zero(d);
+  const T* a = tile.a;
+  const T* b = tile.b;
+  for (std::int64_t k = 0; k < tile.K; ++k) {
+    const Vector<T> b_first = hn::LoadU(d, b), b_second = hn::LoadU(d, b + lanes), b_third = hn::LoadU(d, b + 2 * lanes), b_fourth = hn::LoadU(d, b + 3 * lanes);
+    HWY_UNROLL(6)
+    for (int i = 0; i < Rows; ++i) {
+      const Vector<T> factor = hn::Set(d, a[i * tile.a_row]);
+      first[i] = hn::MulAdd(factor, b_first, first[i]);
+      second[i] = hn::MulAdd(factor, b_second, second[i]);
+      third[i] = hn::MulAdd(factor, b_third, third[i]);
+      fourth[i] = hn::MulAdd(factor, b_fourth, fourth[i]);
+    }
+    a += tile.a_k;
+    b += tile.b_k;
+  }
+  Tile<T> right = tile;
+  right.out += 2 * lanes;
+  if (right.start != nullptr) right.start += 2 * lanes;
+  finish_rows<true, 2>(tile, first, second, 2 * lanes);
+  finish_rows<true, 2>(right, third, fourth, 2 * lanes);
+}
+
+template <class T, int... Index>
+HWY_INLINE void choose_wide_tile(const Tile<T>& tile, int rows, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Tile<T>&);
+  static constexpr Kernel kernels[] = {multiply_wide_tile<T, Index + 1>...};
+  kernels[rows - 1](tile);
+}
+
+template <class T>
+void any_wide_tile(const Tile<T>& tile, int rows) {
+  choose_wide_tile(tile, rows, std::make_integer_sequence<int, kTileRows / 2>());
+}
+
 // multiply_tile for operands that come from far away: before each line of the cache that its K fills it asks for what is wanted, and for two rows of its own place in the result. Never for much at once: a core has room for ten to sixteen lines that are on their way to its first cache.
 // The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
 template <class T, int Rows, bool Packed>
@@ -655,7 +697,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, any_tile_and_ask<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, any_wide_tile<T>, any_tile_and_ask<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

@@ -63,7 +63,9 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
-  // The same for a tile of a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
+  // A tile of exactly twice as many columns and up to half as many rows, A and B in place.
+  void (*wide_tile)(const Tile<T>& tile, int rows);
+  // Like tile, for a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
   void (*tile_and_ask)(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);

@@ -3,14 +3,12 @@
 
 #include "tinytorch/kernels/products.h"
 
-#include <algorithm>
 #include <cstdint>
 
 #include "tinytorch/core/matmul.h"
 #include "tinytorch/core/matrix_ops.h"
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/gemm.h"
-#include "tinytorch/kernels/parallel.h"
 
 namespace tinytorch {
 
@@ -76,19 +74,7 @@ Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
   const std::int64_t batch = self.size(0), M = self.size(1), K = self.size(2), N = mat2.size(2);
   const Tensor result = empty({batch, M, N}, self.options());
   for_float_or_double(self.scalar_type(), [&]<class T>() {
-    const auto one = [&](std::int64_t i) {
-      kernels::multiply<T>(M, N, K, T{1}, {self.data<T>() + i * self.stride(0), self.stride(1), self.stride(2)}, {mat2.data<T>() + i * mat2.stride(0), mat2.stride(1), mat2.stride(2)}, T{0},
-                           {nullptr, 0, 0}, result.data<T>() + i * M * N, N);
-    };
-    // Few large products divide themselves; of small ones, several make a task.
-    const std::int64_t work = std::max<std::int64_t>(1, M * N * K);
-    if (batch < 4 && work > (1 << 20)) {
-      for (std::int64_t i = 0; i < batch; ++i) one(i);
-    } else {
-      parallel_for(0, batch, std::max<std::int64_t>(1, (1 << 18) / work), [&](std::int64_t first, std::int64_t stop) {
-        for (std::int64_t i = first; i < stop; ++i) one(i);
-      });
-    }
+    kernels::multiply_batch<T>(batch, M, N, K, {self.data<T>(), self.stride(1), self.stride(2)}, self.stride(0), {mat2.data<T>(), mat2.stride(1), mat2.stride(2)}, mat2.stride(0), result.data<T>());
   });
   return result;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <new>
 #include <tuple>
 
 #include "tinytorch/core/grad_mode.h"
@@ -45,7 +46,11 @@ inline bool needs_grad(TensorList list) {
   return false;
 }
 
-inline void append_edges(Node& node, const Tensor& tensor) { node.add_next_edge(tensor.defined() ? gradient_edge(tensor) : Edge()); }
+// The edge is made where it stays. To move one there, the processor would read it back as a whole before its halves have been written, and wait: a fiftieth of an addition.
+inline void append_edges(Node& node, const Tensor& tensor) {
+  Edge& place = node.add_next_edge();
+  if (tensor.defined()) ::new (static_cast<void*>(&place)) Edge(gradient_edge(tensor));
+}
 inline void append_edges(Node& node, const std::optional<Tensor>& tensor) { append_edges(node, tensor.value_or(Tensor())); }
 inline void append_edges(Node& node, TensorList list) {
   for (const Tensor& tensor : list) append_edges(node, tensor);

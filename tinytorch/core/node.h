@@ -79,7 +79,7 @@ class Node : public std::enable_shared_from_this<Node>, public memory::Pooled {
   const SmallVector<Edge, 2>& next_edges() const { return next_edges_; }
   const Edge& next_edge(std::size_t index) const { return next_edges_[index]; }
   void add_next_edge(Edge edge) { next_edges_.add() = std::move(edge); }
-  void add_next_edge() { next_edges_.add(); }  // to nowhere
+  Edge& add_next_edge() { return next_edges_.add(); }  // to nowhere as yet
   void set_next_edges(edge_list edges) {
     next_edges_.clear();
     for (Edge& edge : edges) add_next_edge(std::move(edge));

@@ -162,7 +162,7 @@ void add_bench_command(CLI::App& app) {
   command->add_option("--seconds", suites->seconds, "for the rounds of one case")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--busy", suites->busy, "processes that spin on the same processors meanwhile, as other programs do")->capture_default_str()->check(CLI::Range(0, 64));
   command->add_option("--compare", suites->compare, "two files of results: name what got slower")->expected(2);
-  command->add_flag("--page", suites->page, "write docs/performance.md from benchmarks/results");
+  command->add_flag("--page", suites->page, "write docs/performance.md and docs/performance_times.md from benchmarks/results");
   command->callback([command, suites] {
     if (command->get_subcommands().empty()) bench_suites(*suites);
   });

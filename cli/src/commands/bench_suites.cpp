@@ -220,7 +220,10 @@ void compare_results(const fs::path& bench, const std::vector<std::string>& file
 void bench_suites(const SuiteArguments& arguments) {
   const fs::path root = project_root();
   if (!arguments.install.empty()) return install_peers(root, arguments);
-  if (arguments.page) return write_atomically(root / "docs/performance.md", performance_page(root));
+  if (arguments.page) {
+    write_atomically(root / "docs/performance.md", performance_page(root));
+    return write_atomically(root / "docs/performance_times.md", performance_times_page(root));
+  }
   for (const std::string& peer : arguments.against) {
     if (std::find(bench_peers.begin(), bench_peers.end(), peer) == bench_peers.end())
       throw std::runtime_error(fmt::format("there is no peer '{}'; there are {}", peer, fmt::join(bench_peers, ", ")));

@@ -16,7 +16,7 @@ struct SuiteArguments {
   double seconds = 2;                // for the rounds of one case
   int busy = 0;                      // processes that spin on the same processors meanwhile
   std::vector<std::string> compare;  // two files of results, instead of measuring
-  bool page = false;                 // write docs/performance.md, instead of measuring
+  bool page = false;                 // write docs/performance.md and docs/performance_times.md, instead of measuring
 };
 
 void bench_suites(const SuiteArguments& arguments);

@@ -2036,6 +2036,16 @@ std::pair<Tensor, Tensor> gamma_arguments() {
 }
 
 // %%
+//| lesson
+// Equal numbers, signs of zeros included, and NaN in the same places.
+void check_same_bits(const Tensor& got, const Tensor& expected) {
+  CHECK_EQ(got.scalar_type(), expected.scalar_type());
+  CHECK_EQ(isnan(got), isnan(expected));
+  CHECK_EQ(where(isnan(got), 0, got), where(isnan(expected), 0, expected));
+  CHECK_EQ(signbit(where(isnan(got), 0, got)), signbit(where(isnan(expected), 0, expected)));
+}
+
+// %%
 TEST_CASE("functions: lgamma, digamma and trigamma of floats are rounded once, of doubles within a few units") {
   struct Function {
     std::string name;
@@ -2180,14 +2190,6 @@ TEST_CASE("functions: as the reference, with parameters, strides and any number 
 
 // %%
 //| lesson
-// Equal numbers, signs of zeros included, and NaN in the same places.
-void check_same_bits(const Tensor& got, const Tensor& expected) {
-  CHECK_EQ(got.scalar_type(), expected.scalar_type());
-  CHECK_EQ(isnan(got), isnan(expected));
-  CHECK_EQ(where(isnan(got), 0, got), where(isnan(expected), 0, expected));
-  CHECK_EQ(signbit(where(isnan(got), 0, got)), signbit(where(isnan(expected), 0, expected)));
-}
-
 struct PairFunction {
   std::string name;
   Tensor (*tuned)(const Tensor&, const Tensor&);

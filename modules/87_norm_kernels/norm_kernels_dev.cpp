@@ -180,7 +180,6 @@ template <bool kCentered, class T>
 void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
   const RowScale<T> row = row_scale<kCentered>(x, count, eps);
   write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
-    fetch_ahead<kLanes<T>>(x + i);  // of the next row: this one is in the cache, and memory has nothing else to do
     return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
   });
 }

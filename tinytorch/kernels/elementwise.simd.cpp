@@ -6,6 +6,7 @@
 #endif
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
+#include <type_traits>
 #include "tinytorch/kernels/elementwise_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
 
@@ -22,6 +23,7 @@ struct Numbers {
   template <class D>
   HWY_INLINE hn::Vec<D> part(D d, std::int64_t i, std::int64_t count) const { return LoadPart(d, from + i, count); }
   HWY_INLINE void ask_ahead(std::int64_t i) const { AskAhead(from + i); }
+  HWY_INLINE void ask_memory(std::int64_t i) const { AskAhead(from + i, 2048); }
 };
 
 // An operand that is one number.
@@ -33,6 +35,7 @@ struct Repeated {
   template <class D>
   HWY_INLINE hn::Vec<D> part(D, std::int64_t, std::int64_t) const { return value; }
   HWY_INLINE void ask_ahead(std::int64_t) const {}
+  HWY_INLINE void ask_memory(std::int64_t) const {}
 };
 
 // out[i] = f(d, operands[i]...)
@@ -46,7 +49,15 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
     const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(T));
     const std::int64_t before = (lanes - place % lanes) % lanes;
     if (before > 0) StorePart(f(d, operands.part(d, 0, before)...), d, out, before);
-    for (i = before; i + lanes <= count; i += lanes) hn::Stream(f(d, operands.whole(d, i)...), d, out + i);
+    const auto write = [&](std::int64_t at) HWY_ATTR {
+      (operands.ask_memory(at), ...);
+      hn::Stream(f(d, operands.whole(d, at)...), d, out + at);
+    };
+    // One array is read in two halves at a time, more of them in one.
+    constexpr bool one_array = (int{std::is_same_v<Operands, Numbers<T>>} + ...) == 1;
+    const std::int64_t half = one_array ? (count - before) / (2 * lanes) * lanes : 0;
+    for (i = before; i < before + half; i += lanes) write(i), write(i + half);
+    for (i = before + 2 * half; i + lanes <= count; i += lanes) write(i);
     hwy::FlushStream();
   }
   // Two vectors at a time: neighbours, or in a long range one of each half, since a processor fetches more ahead of two streams than of one.

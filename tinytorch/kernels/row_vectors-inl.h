@@ -96,7 +96,7 @@ HWY_INLINE Vector<T> load_some(const T* x, std::int64_t count, T fill) {
 }
 
 // The sums of f(x) over `count` numbers of each run, where f is for vectors and f(0) is 0. Each run's numbers are added in the same order, however many runs there are.
-template <int Runs, class T, class F>
+template <int Runs, bool Asks = Runs == 1, class T, class F>
 HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, F f) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
@@ -106,7 +106,7 @@ HWY_INLINE void sums_of(const T* const* runs, std::int64_t count, double* sums, 
     HWY_UNROLL(4)
     for (int r = 0; r < Runs; ++r) {
       const T* const at = runs[r] + i;
-      if constexpr (Runs == 1) fetch_ahead<8 * L>(at);
+      if constexpr (Asks) fetch_ahead<8 * L>(at);
       totals[r].add(sum_of_eight(f(hn::LoadU(d, at)), f(hn::LoadU(d, at + L)), f(hn::LoadU(d, at + 2 * L)), f(hn::LoadU(d, at + 3 * L)), f(hn::LoadU(d, at + 4 * L)),
                                  f(hn::LoadU(d, at + 5 * L)), f(hn::LoadU(d, at + 6 * L)), f(hn::LoadU(d, at + 7 * L))));
     }
@@ -203,12 +203,15 @@ template <class T>
 Moments moments(const T* x, std::int64_t count) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
-  const T center = static_cast<T>(sum(x, count) / static_cast<double>(count));
+  double total;
+  sums_of<1, false>(&x, count, &total, [](auto v) HWY_ATTR { return v; });
+  const T center = static_cast<T>(total / static_cast<double>(count));
   const Vector<T> centers = hn::Set(d, center);
   Totals<T> differences, squares;
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
     const T* const at = x + i;
+    fetch_ahead<4 * L>(at, count * static_cast<std::int64_t>(sizeof(T)));  // the next piece or row
     const Vector<T> a = hn::Sub(hn::LoadU(d, at), centers), b = hn::Sub(hn::LoadU(d, at + L), centers), c = hn::Sub(hn::LoadU(d, at + 2 * L), centers), e = hn::Sub(hn::LoadU(d, at + 3 * L), centers);
     differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
     squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));

@@ -40,7 +40,6 @@ HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
-    fetch_ahead<4 * L>(x + i);
     take(a, hn::LoadU(d, x + i));
     take(b, hn::LoadU(d, x + i + L));
     take(c, hn::LoadU(d, x + i + 2 * L));
@@ -66,6 +65,7 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum,
   };
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
+    fetch_ahead<4 * L>(x + i, count * static_cast<std::int64_t>(sizeof(T)));  // what lies behind these numbers: the next piece or row
     const Vector<T> a = one(i), b = one(i + L), c = one(i + 2 * L), e = one(i + 3 * L);
     totals.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
   }

@@ -533,8 +533,8 @@ constexpr std::int64_t LanesOf(D d) {
 
 // Asks for what lies a kilobyte behind `from`, whether or not anything does. For walks of several arrays.
 template <class T>
-HWY_INLINE void AskAhead(const T* from) {
-  if (HWY_TARGET != HWY_SCALAR) hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + 1024));
+HWY_INLINE void AskAhead(const T* from, std::uintptr_t bytes = 1024) {
+  if (HWY_TARGET != HWY_SCALAR) hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + bytes));
 }
 
 // Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.

@@ -45,6 +45,7 @@
 #include <type_traits>
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy_kernels.h"
 #include "tinytorch/kernels/gemm.h"
@@ -57,6 +58,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <algorithm>
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include "tinytorch/kernels/copy_kernels.h"
@@ -226,6 +228,9 @@ TEST_CASE("rows: dimensions that follow each other in memory are one, and any ro
 // Where rows stay rows, `std::memcpy` copies them, and one would not look for a better way to copy bytes. But from 2 KB on glibc's leaves it to one instruction, `rep movsb`, and on AMD's Zen 3 that takes twelve times as long where source and target lie differently in their lines of 32 bytes: 2.8 GB/s instead of 33, from the
 // core's cache. Rows of `roll` and `cat` do that. So such rows are copied by vectors.
 //
+// A copy that is larger than all caches goes past them. A store into a line that the cache does not have reads the line first, so that three lines move for each one that is copied; a non-temporal store writes whole lines and reads nothing (chapter 76 has more of it). Two halves of a piece are copied at a time, since a processor fetches more ahead of two streams than of one.
+// `clone` of 512 MB takes 0.62 of the time that `std::memcpy` takes for pieces of 256 KB, which are too short for glibc to do the same.
+//
 // A stretched column, as `x.unsqueeze(1).expand({n, m})` is, has stride 0 along the rows of the target: a row is one number written many times, and nothing is read but that number. To turn blocks of it would be as much work as to transpose a matrix.
 //
 // Windows (`unfold`) and repeated numbers (`repeat_interleave`) are rows of a few numbers. To find the next row and to call a function for it takes 4 ns, more than the row. So rows of 2 to 8 and of 16 numbers are copied in a loop over one more dimension, by a function that was compiled for that length: a million windows of 3 floats took 4.3 ms and take 0.6.
@@ -256,7 +261,8 @@ template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
-  void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
+  void (*bytes)(void* to, const void* from, std::int64_t count);              // that do not overlap
+  void (*bytes_past_caches)(void* to, const void* from, std::int64_t count);  // the same for what no cache holds
   BitsMover<std::uint16_t> of_2;
   BitsMover<std::uint32_t> of_4;
   BitsMover<std::uint64_t> of_8;
@@ -464,6 +470,25 @@ void copy_by_vectors(void* to, const void* from, std::int64_t count) {
   for (; i < count; ++i) target[i] = source[i];
 }
 
+// Past the caches, two halves at a time, each asked for two kilobytes ahead.
+void stream_by_vectors(void* to, const void* from, std::int64_t count) {
+  const hn::ScalableTag<std::uint8_t> d;
+  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::uint8_t>()));
+  const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % lanes);
+  const std::int64_t before = std::min(count, (lanes - place) % lanes), half = (count - before) / (2 * lanes) * lanes;
+  copy_by_vectors(to, from, before);
+  auto* const target = static_cast<std::uint8_t*>(to) + before;
+  const auto* const source = static_cast<const std::uint8_t*>(from) + before;
+  for (std::int64_t i = 0; i < half; i += lanes) {
+    for (const std::int64_t at : {i, i + half}) {
+      hwy::Prefetch(reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(source + at) + 2048));
+      hn::Stream(hn::LoadU(d, source + at), d, target + at);
+    }
+  }
+  hwy::FlushStream();
+  copy_by_vectors(target + 2 * half, source + 2 * half, count - before - 2 * half);
+}
+
 // The compiler makes vectors of this and the next.
 template <class U>
 void repeat(U* to, U number, std::int64_t count) {
@@ -476,7 +501,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {copy_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, stream_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};
@@ -488,6 +513,9 @@ namespace kernels {
 
 // Copies `from`, which broadcasts to to's sizes, into `to`, on the threads of the pool and without a call through the dispatcher. Other dtypes are converted. REQUIRES: they do not overlap, and `to` is not stretched. O(to.numel()).
 void copy_elements(const Tensor& to, const Tensor& from);
+
+// Bytes of this machine's largest cache; 32 MB where it does not tell.
+std::int64_t last_cache_bytes();
 
 // What std::memcpy does, by vectors where that is slow.
 void copy_bytes(void* to, const void* from, std::int64_t count);
@@ -505,6 +533,15 @@ const kernels::CopyKernels& copy_table() {
 
 }  // namespace
 
+std::int64_t kernels::last_cache_bytes() {
+  static const std::int64_t bytes = [] {
+    std::int64_t most = 0;
+    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
+    return most > 0 ? most : std::int64_t{32} << 20;
+  }();
+  return bytes;
+}
+
 void kernels::copy_bytes(void* to, const void* from, std::int64_t count) {
   const bool lie_alike = (reinterpret_cast<std::uintptr_t>(to) ^ reinterpret_cast<std::uintptr_t>(from)) % 32 == 0;
   if (lie_alike || count <= 2048) std::memcpy(to, from, static_cast<std::size_t>(count));
@@ -518,7 +555,8 @@ std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr
 void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
   constexpr std::int64_t grain = std::int64_t{1} << 18;
   const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
-  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { kernels::copy_bytes(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
+  const auto copy = bytes > kernels::last_cache_bytes() ? copy_table().bytes_past_caches : kernels::copy_bytes;
+  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { copy(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
 }
 
 // The dimension of stride 1 in operand k; -1 if there is none.
@@ -854,10 +892,14 @@ TEST_CASE("copies: rows of any length from any address to any other") {
   for_each_capability([&] {
     for (const std::int64_t count : {1, 2047, 2048, 2049, 2111, 4092, 9001})
       for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, 0}, {0, 1}, {7, 64}, {33, 16}, {32, 0}}) {
-        const Tensor target = full({12000}, 7, kByte);
-        kernels::copy_bytes(target.data<std::uint8_t>() + to, source.data<std::uint8_t>() + from, count);
-        CHECK_EQ(target.narrow(0, to, count), source.narrow(0, from, count));
-        CHECK_EQ((target.slice(0, 0, to) != 7).sum().item<std::int64_t>() + (target.slice(0, to + count) != 7).sum().item<std::int64_t>(), 0);
+        using namespace kernels;
+        static constexpr const CopyKernels* tables[] = TINYTORCH_PER_CAPABILITY(copy_kernels);
+        for (const auto& copy : {copy_bytes, for_capability(tables).bytes_past_caches}) {
+          const Tensor target = full({12000}, 7, kByte);
+          copy(target.data<std::uint8_t>() + to, source.data<std::uint8_t>() + from, count);
+          CHECK_EQ(target.narrow(0, to, count), source.narrow(0, from, count));
+          CHECK_EQ((target.slice(0, 0, to) != 7).sum().item<std::int64_t>() + (target.slice(0, to + count) != 7).sum().item<std::int64_t>(), 0);
+        }
       }
     const Tensor x = randn({5, 1024});
     CHECK_EQ(cat({x.slice(1, 1023), x.slice(1, 0, 1023)}, 1), x.index_select(1, (arange(1024) + 1023).remainder(1024)));

@@ -35,6 +35,7 @@
 //| export kernels/elementwise.h
 #include <cstdint>
 #include "tinytorch/core/tensor.h"
+#include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/rows.h"
 
 // %%
@@ -48,7 +49,6 @@
 #include <type_traits>
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
-#include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/elementwise_kernels.h"
@@ -1217,24 +1217,10 @@ inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel
 // self to the power of 1, 2, 3, 1/2, -1/2 or -1, which is two operations at most, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
 
-// Bytes of this machine's largest cache; 32 MB where it does not tell.
-std::int64_t last_cache_bytes();
-
 // Whether a result of so many elements of so many bytes is larger than the caches.
 inline bool passes_caches(std::int64_t numel, std::size_t element) { return numel * static_cast<std::int64_t>(element) > last_cache_bytes(); }
 
 }  // namespace kernels
-
-// %%
-//| export kernels/elementwise.cpp
-std::int64_t kernels::last_cache_bytes() {
-  static const std::int64_t bytes = [] {
-    std::int64_t most = 0;
-    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
-    return most > 0 ? most : std::int64_t{32} << 20;
-  }();
-  return bytes;
-}
 
 // %% [markdown]
 // ## Beside the reference

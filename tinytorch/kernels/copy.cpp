@@ -12,6 +12,7 @@
 
 #include "tinytorch/core/loops.h"
 #include "tinytorch/core/ops.h"
+#include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy_kernels.h"
 #include "tinytorch/kernels/gemm.h"
@@ -30,6 +31,15 @@ const kernels::CopyKernels& copy_table() {
 
 }  // namespace
 
+std::int64_t kernels::last_cache_bytes() {
+  static const std::int64_t bytes = [] {
+    std::int64_t most = 0;
+    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
+    return most > 0 ? most : std::int64_t{32} << 20;
+  }();
+  return bytes;
+}
+
 void kernels::copy_bytes(void* to, const void* from, std::int64_t count) {
   const bool lie_alike = (reinterpret_cast<std::uintptr_t>(to) ^ reinterpret_cast<std::uintptr_t>(from)) % 32 == 0;
   if (lie_alike || count <= 2048) std::memcpy(to, from, static_cast<std::size_t>(count));
@@ -43,7 +53,8 @@ std::byte* bytes_of(const Tensor& x) { return static_cast<std::byte*>(x.data_ptr
 void copy_run_of_bytes(const Tensor& to, const Tensor& from) {
   constexpr std::int64_t grain = std::int64_t{1} << 18;
   const std::int64_t bytes = to.numel() * static_cast<std::int64_t>(to.element_size());
-  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { kernels::copy_bytes(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
+  const auto copy = bytes > kernels::last_cache_bytes() ? copy_table().bytes_past_caches : kernels::copy_bytes;
+  parallel_for(0, bytes, grain, [&](std::int64_t first, std::int64_t stop) { copy(bytes_of(to) + first, bytes_of(from) + first, stop - first); });
 }
 
 // The dimension of stride 1 in operand k; -1 if there is none.

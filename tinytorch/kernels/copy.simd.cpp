@@ -4,6 +4,7 @@
 #ifndef TINYTORCH_CAPABILITY
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
+#include <algorithm>
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include "tinytorch/kernels/copy_kernels.h"
@@ -193,6 +194,25 @@ void copy_by_vectors(void* to, const void* from, std::int64_t count) {
   for (; i < count; ++i) target[i] = source[i];
 }
 
+// Past the caches, two halves at a time, each asked for two kilobytes ahead.
+void stream_by_vectors(void* to, const void* from, std::int64_t count) {
+  const hn::ScalableTag<std::uint8_t> d;
+  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<std::uint8_t>()));
+  const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % lanes);
+  const std::int64_t before = std::min(count, (lanes - place) % lanes), half = (count - before) / (2 * lanes) * lanes;
+  copy_by_vectors(to, from, before);
+  auto* const target = static_cast<std::uint8_t*>(to) + before;
+  const auto* const source = static_cast<const std::uint8_t*>(from) + before;
+  for (std::int64_t i = 0; i < half; i += lanes) {
+    for (const std::int64_t at : {i, i + half}) {
+      hwy::Prefetch(reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(source + at) + 2048));
+      hn::Stream(hn::LoadU(d, source + at), d, target + at);
+    }
+  }
+  hwy::FlushStream();
+  copy_by_vectors(target + 2 * half, source + 2 * half, count - before - 2 * half);
+}
+
 // The compiler makes vectors of this and the next.
 template <class U>
 void repeat(U* to, U number, std::int64_t count) {
@@ -205,7 +225,7 @@ void convert(To* to, const From* from, std::int64_t count) {
 }
 }  // namespace
 
-constinit const CopyKernels copy_kernels = {copy_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
+constinit const CopyKernels copy_kernels = {copy_by_vectors, stream_by_vectors, {transpose<std::uint16_t>, repeat<std::uint16_t>}, {transpose<std::uint32_t>, repeat<std::uint32_t>}, {transpose<std::uint64_t>, repeat<std::uint64_t>}, convert<float, double>, convert<double, float>,
                                             convert<float, std::int64_t>, convert<float, std::uint8_t>,
                                             convert<float, std::int32_t>, convert<std::int32_t, float>, convert<std::int64_t, float>, convert<std::int64_t, std::int32_t>, convert<std::int32_t, std::int64_t>,
                                             convert<std::int64_t, std::uint8_t>, convert<double, std::int64_t>, convert<bool, float>, convert<bool, std::int64_t>};

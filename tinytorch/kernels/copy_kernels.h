@@ -32,7 +32,8 @@ template <class To, class From>
 using ConvertKernel = void (*)(To* to, const From* from, std::int64_t count);
 
 struct CopyKernels {
-  void (*bytes)(void* to, const void* from, std::int64_t count);  // that do not overlap
+  void (*bytes)(void* to, const void* from, std::int64_t count);              // that do not overlap
+  void (*bytes_past_caches)(void* to, const void* from, std::int64_t count);  // the same for what no cache holds
   BitsMover<std::uint16_t> of_2;
   BitsMover<std::uint32_t> of_4;
   BitsMover<std::uint64_t> of_8;

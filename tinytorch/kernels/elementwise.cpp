@@ -13,7 +13,6 @@
 
 #include "tinytorch/core/more_loops.h"
 #include "tinytorch/core/more_ops.h"
-#include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/elementwise_kernels.h"
@@ -21,15 +20,6 @@
 #include "tinytorch/nn/activations.h"
 
 namespace tinytorch {
-
-std::int64_t kernels::last_cache_bytes() {
-  static const std::int64_t bytes = [] {
-    std::int64_t most = 0;
-    for (const CacheInfo& cache : system_info().caches) most = std::max(most, cache.bytes);
-    return most > 0 ? most : std::int64_t{32} << 20;
-  }();
-  return bytes;
-}
 
 namespace {
 template <class T>

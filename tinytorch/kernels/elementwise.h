@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "tinytorch/core/tensor.h"
+#include "tinytorch/kernels/copy.h"
 #include "tinytorch/kernels/rows.h"
 
 namespace tinytorch {
@@ -16,9 +17,6 @@ inline bool are_few(const Tensor& self, const Tensor& other) { return self.numel
 
 // self to the power of 1, 2, 3, 1/2, -1/2 or -1, which is two operations at most, as in the reference and in PyTorch; undefined for other exponents and what has no kernel. Chapter 79 has powers in general.
 Tensor simple_power(const Tensor& self, double exponent);
-
-// Bytes of this machine's largest cache; 32 MB where it does not tell.
-std::int64_t last_cache_bytes();
 
 // Whether a result of so many elements of so many bytes is larger than the caches.
 inline bool passes_caches(std::int64_t numel, std::size_t element) { return numel * static_cast<std::int64_t>(element) > last_cache_bytes(); }

@@ -271,8 +271,12 @@ set(TINYTORCH_SOURCES_56_product_convolutions
   kernels/channel.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_61_block_tuning
   kernels/block_tuning.cpp)
-set(TINYTORCH_SOURCES_62_fused_products
-  kernels/fused_products.cpp)
+set(TINYTORCH_SOURCES_62_product_ways
+  kernels/product_ways.cpp
+  kernels/fused_products.cpp
+  kernels/product_shapes.simd.DEFAULT.cpp
+  kernels/product_shapes.simd.AVX2.cpp
+  kernels/product_shapes.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_65_half_kernels
   kernels/half_products.cpp
   kernels/half_attention.cpp
@@ -426,7 +430,7 @@ set(TINYTORCH_MODULES
   16_kernels
   56_product_convolutions
   61_block_tuning
-  62_fused_products
+  62_product_ways
   65_half_kernels
   71_attention_kernels
   75_convolution_kernels

@@ -235,6 +235,8 @@
 #include "tinytorch/kernels/product_convolution.h"
 #include "tinytorch/kernels/channel_kernels.h"
 #include "tinytorch/kernels/block_tuning.h"
+#include "tinytorch/kernels/shape_kernels.h"
+#include "tinytorch/kernels/product_ways.h"
 #include "tinytorch/kernels/fused_products.h"
 #include "tinytorch/kernels/half_kernels.h"
 #include "tinytorch/kernels/half_products.h"

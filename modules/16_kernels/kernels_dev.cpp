@@ -72,15 +72,20 @@
 #include <vector>
 #include "tinytorch/kernels/capability.h"
 #include "tinytorch/kernels/gemm_kernels.h"
-//| export kernels/gemm.cpp
+//| export kernels/product-inl.h
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <numeric>
-#include <hwy/cache_control.h>
+#include "tinytorch/kernels/gemm.h"
+#include "tinytorch/kernels/parallel.h"
+//| export kernels/gemm.cpp
+#include <algorithm>
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/product-inl.h"
 //| export kernels/roofline.cpp
 #include <algorithm>
 #include <cstdint>
@@ -108,6 +113,13 @@
 #include <hwy/highway.h>
 #include <utility>
 #include "tinytorch/kernels/gemm_kernels.h"
+#include "tinytorch/kernels/tiles-inl.h"
+
+// %%
+//| export kernels/tiles-inl.h
+#include <cstdint>
+#include <hwy/highway.h>
+#include "tinytorch/kernels/gemm_kernels.h"
 
 // %%
 #include <array>
@@ -116,6 +128,7 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 #ifdef __linux__
 #include <sched.h>
@@ -530,7 +543,8 @@ TEST_CASE("multiply_tiles: what the three loops give") {
 //
 // A is packed the same way, in panels of rows. The copy costs O(K N) and the product O(M K N), so from a few dozen rows on it is free; and a transposed operand costs no more than a plain one, so `x.mm(w.t())` copies nothing else.
 //
-// The copy has three cases. Neighbours of a panel's line may be neighbours in memory: copy lines. Or the other direction is: then lines and columns change places, in small squares, because a square of 4 x 4 numbers can be turned inside of registers. Or neither: one at a time.
+// The copy has three cases. Neighbours of a panel's line may be neighbours in memory: copy lines. Or the other direction is: then lines and columns change places, in small squares, because a square of 4 x 4 numbers can be turned inside of registers. Or neither: one at a time. Chapter 62 does the first two in whole registers of up to 512 bits;
+// `pack_wide` and `pack_lines` below ask whether it is there.
 
 // %%
 //| export kernels/gemm_kernels.h
@@ -572,15 +586,17 @@ struct LinesProduct {
   Activation activation = Activation::None;
 };
 
-// Memory that a tile asks for while it multiplies, for a later tile to find it near: whenever its own K has used up a line of the cache (16 steps in float), lines at `count` places `step` apart, the first time from `from` on, the next time `next` further on.
-// In the same way it asks for its own place in the result, if that is far away.
+// Parts of pack() that chapter 62 does in whole registers, when the program has started; as long as they are nullptr, pack() does without.
 template <class T>
-struct Wanted {
-  const T* from = nullptr;
-  std::int64_t step = 0, next = 0;
-  int count = 0;
-  bool place = true;
+struct FastPacking {
+  // Where k_step is 1: some of the lines. Returns how many; these are the first ones.
+  int (*turn)(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) = nullptr;
+  // Where step is 1: everything.
+  void (*copy)(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) = nullptr;
 };
+namespace DEFAULT { template <class T> inline constinit FastPacking<T> fast_packing{}; }
+namespace AVX2 { template <class T> inline constinit FastPacking<T> fast_packing{}; }
+namespace AVX512 { template <class T> inline constinit FastPacking<T> fast_packing{}; }
 
 // What is compiled for one capability and dtype.
 template <class T>
@@ -589,17 +605,11 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
-  // A tile of exactly twice as many columns and up to half as many rows, A and B in place.
-  void (*wide_tile)(const Tile<T>& tile, int rows);
-  // Like tile, for a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
-  void (*tile_and_ask)(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.
   void (*multiply_lines)(const LinesProduct<T>& product);
   void (*multiply_lines_baseline)(const LinesProduct<T>& product);
-  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
-  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
   // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
   double (*spin_arithmetic)(std::int64_t rounds, T* result);
 };
@@ -651,8 +661,8 @@ const kernels::MachinePeaks& kernels::machine_peaks() {
 }
 
 // %%
-//| export kernels/gemm.simd.cpp
-// Vectors of as many T as the registers of this capability hold, from Google Highway: hn::LoadU, hn::MulAdd and so on become one instruction each.
+//| export kernels/tiles-inl.h
+// For *.simd.cpp files, which define TINYTORCH_CAPABILITY. Vectors of as many T as the registers of this capability hold, from Google Highway: hn::LoadU, hn::MulAdd and so on become one instruction each.
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -668,6 +678,10 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
 constexpr int kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : HWY_TARGET == HWY_SCALAR ? 4 : 6;
 template <class T>
 constexpr int kTileColumns = 2 * kLanes<T>;
+
+// The side of a square that registers turn: one of 128 bits holds 4 float or 2 double.
+template <class T>
+constexpr int kSquare = HWY_TARGET == HWY_SCALAR ? 1 : 16 / static_cast<int>(sizeof(T));
 
 // Masked loads and stores of x86 do not touch what the mask leaves out; elsewhere the numbers go through a buffer.
 constexpr bool kMasksAreSafe = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
@@ -701,10 +715,7 @@ HWY_INLINE void store_first(Vector<T> value, T* to, int count) {
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
 // Turns squares: to[k * width + i] = from[i * step + k] for i < kSquare and all k < K that fill squares. Returns how many k that are.
-// A register of 128 bits holds 4 float or 2 double; two rounds of interleaving exchange rows and columns.
-template <class T>
-constexpr int kSquare = HWY_TARGET == HWY_SCALAR ? 1 : 16 / static_cast<int>(sizeof(T));
-
+// Two rounds of interleaving exchange rows and columns.
 template <class T>
 HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
   std::int64_t k = 0;
@@ -735,142 +746,24 @@ HWY_INLINE std::int64_t pack_squares(T* to, int width, const T* from, std::int64
   return k;
 }
 
-// The same for several squares beside each other, as many as a register of 256 or 512 bits holds, of Lines lines. Registers are stored whole: what they have too much goes into the next line of the panel, which is written after it, but for the last line.
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-template <int Lines, class T>
-HWY_INLINE void pack_beside(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
-  constexpr int size = kSquare<T>;
-  const hn::CappedTag<T, (Lines > 2 * size ? 4 : 2) * size> d;
-  const hn::CappedTag<T, 2 * size> two;
-  const hn::CappedTag<T, size> one;
-  const hn::Repartition<double, decltype(d)> pairs;
-  constexpr int room = static_cast<int>(hn::MaxLanes(d));
-  // A pointer for the lines of each square: one for all of them would want more steps than x86 has registers for.
-  constexpr int squares = (Lines + size - 1) / size;
-  const T* next[squares];
-  for (int index = 0; index < squares; ++index) next[index] = from + index * size * step;
-  // The next numbers of lines `line`, line + size and so on; the last line in place of one that is not there.
-  const auto beside = [&](int line) {
-    const auto square = [&](int index) { return hn::LoadU(one, next[index] + std::min(line, Lines - 1 - index * size) * step); };
-    const auto first = hn::Combine(two, square(1), square(0));
-    if constexpr (squares == 2) return first;
-    else if constexpr (squares == 3) return hn::Combine(d, hn::ZeroExtendVector(two, square(2)), first);
-    else return hn::Combine(d, hn::Combine(two, square(3), square(2)), first);
-  };
-  std::int64_t k = 0;
-  const auto store = [&](int ahead, auto value) {
-    const auto numbers = hn::BitCast(d, value);
-    if (Lines == room || k + ahead + 1 < K) hn::StoreU(numbers, d, to + ahead * width);
-    else hn::BlendedStore(numbers, hn::FirstN(d, Lines), d, to + ahead * width);
-  };
-  for (; k + size <= K; k += size, to += size * width) {
-    const auto r0 = beside(0), r1 = beside(1);
-    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
-    if constexpr (size == 2) {
-      store(0, low01), store(1, high01);
-    } else {
-      const auto r2 = beside(2), r3 = beside(3);
-      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
-      store(0, hn::InterleaveLower(pairs, low01, low23)), store(1, hn::InterleaveUpper(pairs, low01, low23));
-      store(2, hn::InterleaveLower(pairs, high01, high23)), store(3, hn::InterleaveUpper(pairs, high01, high23));
-    }
-    for (int index = 0; index < squares; ++index) next[index] += size;
-  }
-  for (; k < K; ++k, to += width)
-    for (int line = 0; line < Lines; ++line) to[line] = from[line * step + k];
-}
-#endif
-
-// As many of `count` lines as fill registers; returns how many these are, none where registers are narrow.
+// As many of `count` lines as fill wide registers, which chapter 62 turns; returns how many these are.
 template <class T>
 HWY_INLINE int pack_wide(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) {
-  int i = 0;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  constexpr int size = kSquare<T>;
-#if HWY_TARGET == HWY_AVX3
-  if (size == 4 && count == width) {  // a panel of A
-    if (count == 12) return pack_beside<12>(to, width, from, step, K), 12;
-    if (count == 11) return pack_beside<11>(to, width, from, step, K), 11;
-  }
-  for (; i + 4 * size <= count; i += 4 * size) pack_beside<4 * size>(to + i, width, from + i * step, step, K);
-#endif
-  for (; i + 2 * size <= count; i += 2 * size) pack_beside<2 * size>(to + i, width, from + i * step, step, K);
-#else
-  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(count), static_cast<void>(K);
-#endif
-  return i;
-}
-
-// The same for two lines, which six rows leave over.
-template <class T>
-HWY_INLINE std::int64_t pack_pairs(T* to, int width, const T* from, std::int64_t step, std::int64_t K) {
-  std::int64_t k = 0;
-#if HWY_TARGET == HWY_SCALAR
-  static_cast<void>(to), static_cast<void>(width), static_cast<void>(from), static_cast<void>(step), static_cast<void>(K);
-#else
-  if constexpr (kSquare<T> == 4) {
-    const hn::CappedTag<T, 4> d;
-    const hn::CappedTag<T, 2> pair;
-    for (; k + 4 <= K; k += 4, from += 4, to += 4 * width) {
-      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + step);
-      const auto low = hn::InterleaveLower(d, r0, r1), high = hn::InterleaveUpper(d, r0, r1);
-      hn::StoreU(hn::LowerHalf(pair, low), pair, to);
-      hn::StoreU(hn::UpperHalf(pair, low), pair, to + width);
-      hn::StoreU(hn::LowerHalf(pair, high), pair, to + 2 * width);
-      hn::StoreU(hn::UpperHalf(pair, high), pair, to + 3 * width);
-    }
-  }
-#endif
-  return k;
-}
-
-// `count` numbers side by side. Panels of six rows are narrower than a vector of eight, so what is left over is copied by halves.
-template <class T>
-HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
-  const Tag<T> d;
-  int i = 0;
-  for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
-#if HWY_TARGET != HWY_SCALAR
-  const hn::CappedTag<T, 8> eight;
-  const hn::CappedTag<T, 4> four;
-  const hn::CappedTag<T, 2> two;
-  if (kLanes<T> > 8 && i + 8 <= count) hn::StoreU(hn::LoadU(eight, from + i), eight, to + i), i += 8;
-  if (kLanes<T> > 4 && i + 4 <= count) hn::StoreU(hn::LoadU(four, from + i), four, to + i), i += 4;
-  if (kLanes<T> > 2 && i + 2 <= count) hn::StoreU(hn::LoadU(two, from + i), two, to + i), i += 2;
-#endif
-  for (; i < count; ++i) to[i] = from[i];
+  return fast_packing<T>.turn == nullptr ? 0 : fast_packing<T>.turn(to, width, from, step, count, K);
 }
 
 // Lines, K times. They lie far apart, often in pages of their own, where the processor does not see the next one coming: it is told.
-// Where a panel is full, a line is one or two vectors: what a vector has too much is stored into the next lines, which are written after it. The last lines, whose vectors would reach beyond the panel, are copied number by number.
 template <class T>
 HWY_NOINLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) {
+  if (fast_packing<T>.copy != nullptr) return fast_packing<T>.copy(to, width, from, k_step, count, K);
   constexpr std::int64_t ahead = 32;
-  std::int64_t k = 0;
-  if constexpr (kMasksAreSafe) {
-    const Tag<T> d;
-    const auto copy_lines = [&](std::int64_t stored, const auto& copy_line) {
-      for (; k * width + stored <= K * width; ++k, from += k_step, to += width) {
-        if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
-        copy_line();
-      }
-    };
-    const int behind = count - kLanes<T>;  // numbers in the second vector
-    if (count == width && behind <= 0) {
-      const auto mask = hn::FirstN(d, static_cast<std::size_t>(count));
-      copy_lines(kLanes<T>, [&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
-    } else if (count == width && behind <= kLanes<T>) {
-      const auto mask = hn::FirstN(d, static_cast<std::size_t>(behind));
-      copy_lines(2 * kLanes<T>, [&] {
-        hn::StoreU(hn::LoadU(d, from), d, to);
-        hn::StoreU(hn::MaskedLoad(mask, d, from + kLanes<T>), d, to + kLanes<T>);
-      });
-    }
-  }
-  for (; k < K; ++k, from += k_step, to += width) {
+  const Tag<T> d;
+  for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
     if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
-    copy_numbers(to, from, count);
-    for (int i = count; i < width; ++i) to[i] = T{0};
+    int i = 0;
+    for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+    for (; i < count; ++i) to[i] = from[i];
+    for (; i < width; ++i) to[i] = T{0};
   }
 }
 }  // namespace
@@ -904,11 +797,6 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
     for (; i + kSquare<T> <= count; i += kSquare<T>) {
       for (std::int64_t k = pack_squares(to + i, width, from + i * step, step, K); k < K; ++k)
         for (int j = i; j < i + kSquare<T>; ++j) to[k * width + j] = from[j * step + k];
-    }
-    if (kSquare<T> == 4 && i + 2 <= count) {
-      for (std::int64_t k = pack_pairs(to + i, width, from + i * step, step, K); k < K; ++k)
-        for (int j = i; j < i + 2; ++j) to[k * width + j] = from[j * step + k];
-      i += 2;
     }
   }
   for (; i < count; ++i)
@@ -951,32 +839,40 @@ static void pack(T* to, int width, const T* from, std::int64_t step, std::int64_
 TEST_CASE("pack: any strides, zeros at the edge") {
   std::vector<float> numbers(4000);
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i);
-  for_each_capability([&] {
-    for (const auto& [step, k_step] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 50}, {50, 1}, {3, 40}, {0, 2}, {1, 1}}) {
-      for (const int count : {1, 2, 3, 4, 5, 6, 7, 12, 32}) {
-        for (const std::int64_t K : {1, 4, 6, 17}) {
-          std::vector<float> panel(static_cast<std::size_t>(32 * K + 1), -1.0F);
-          kernels::gemm_table<float>().pack(panel.data(), 32, numbers.data(), step, k_step, count, K);
-          int wrong = 0;
-          for (std::int64_t k = 0; k < K; ++k)
-            for (int i = 0; i < 32; ++i) {
-              const float expected = i < count ? numbers[static_cast<std::size_t>(i * step + k * k_step)] : 0.0F;
-              wrong += panel[static_cast<std::size_t>(k * 32 + i)] == expected ? 0 : 1;
+  const auto check = [&] {
+    for_each_capability([&] {
+      for (const auto& [step, k_step] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 50}, {50, 1}, {3, 40}, {0, 2}, {1, 1}}) {
+        for (const int count : {1, 2, 3, 4, 5, 6, 7, 12, 32}) {
+          for (const std::int64_t K : {1, 4, 6, 17}) {
+            std::vector<float> panel(static_cast<std::size_t>(32 * K + 1), -1.0F);
+            kernels::gemm_table<float>().pack(panel.data(), 32, numbers.data(), step, k_step, count, K);
+            int wrong = 0;
+            for (std::int64_t k = 0; k < K; ++k)
+              for (int i = 0; i < 32; ++i) {
+                const float expected = i < count ? numbers[static_cast<std::size_t>(i * step + k * k_step)] : 0.0F;
+                wrong += panel[static_cast<std::size_t>(k * 32 + i)] == expected ? 0 : 1;
+              }
+            CHECK_EQ(wrong, 0);
+            CHECK_EQ(panel.back(), -1.0F);
+            // A full panel, and what lies behind it.
+            std::vector<float> full(static_cast<std::size_t>(count * K + 40), -1.0F);
+            kernels::gemm_table<float>().pack(full.data(), count, numbers.data(), step, k_step, count, K);
+            for (std::int64_t i = 0; i < count * K + 40; ++i) {
+              const float expected = i < count * K ? numbers[static_cast<std::size_t>(i % count * step + i / count * k_step)] : -1.0F;
+              wrong += full[static_cast<std::size_t>(i)] == expected ? 0 : 1;
             }
-          CHECK_EQ(wrong, 0);
-          CHECK_EQ(panel.back(), -1.0F);
-          // A full panel, and what lies behind it.
-          std::vector<float> full(static_cast<std::size_t>(count * K + 40), -1.0F);
-          kernels::gemm_table<float>().pack(full.data(), count, numbers.data(), step, k_step, count, K);
-          for (std::int64_t i = 0; i < count * K + 40; ++i) {
-            const float expected = i < count * K ? numbers[static_cast<std::size_t>(i % count * step + i / count * k_step)] : -1.0F;
-            wrong += full[static_cast<std::size_t>(i)] == expected ? 0 : 1;
+            CHECK_EQ(wrong, 0);
           }
-          CHECK_EQ(wrong, 0);
         }
       }
-    }
-  });
+    });
+  };
+  check();
+  // The same without what chapter 62 adds.
+  const kernels::FastPacking<float> fast[] = {kernels::DEFAULT::fast_packing<float>, kernels::AVX2::fast_packing<float>, kernels::AVX512::fast_packing<float>};
+  kernels::DEFAULT::fast_packing<float> = kernels::AVX2::fast_packing<float> = kernels::AVX512::fast_packing<float> = {};
+  check();
+  kernels::DEFAULT::fast_packing<float> = fast[0], kernels::AVX2::fast_packing<float> = fast[1], kernels::AVX512::fast_packing<float> = fast[2];
 }
 
 // %% [markdown]
@@ -995,14 +891,11 @@ TEST_CASE("pack: any strides, zeros at the edge") {
 //
 // A result may end in fewer columns than two vectors, or have no more than one vector altogether. For such a tile the right half would multiply zeros, so there is a second kernel with one vector a line: `Vectors` is a template parameter too, 1 or 2.
 //
-// A small matrix is often no wider than four vectors, and then half as many rows by four vectors is the better tile: as many sums, but 10 loads for each 24 multiply-adds instead of 14, and each line of B and of the result is used whole. For matrices that come from the last cache this is what counts, because processors fetch ahead
-// along lines that follow one another: 64 products of 64 x 64 on an Intel server with AVX-512 take 235 microseconds instead of 272, of which their arithmetic alone is 194. A large product keeps the taller tile, since it uses a panel of B, which must come from the second cache, for twice as many rows.
-//
 // `hn::` is Google Highway. `hn::Set(d, x)` copies a number into all lanes, `hn::LoadU(d, p)` loads a vector, `hn::MulAdd(a, b, c)` is `a * b + c` with one rounding where the machine has it, `d` says which type and how many lanes. `Rows` is a template parameter so that the
 // compiler can unroll: an array that is indexed by a running variable cannot stay in registers.
 
 // %%
-//| export kernels/gemm.simd.cpp
+//| export kernels/tiles-inl.h
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
 // As the operator relu: NaN and -0 stay what they are.
@@ -1184,107 +1077,6 @@ void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
   if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
-
-// A tile of Rows rows and four vectors of columns, which its lines in B and in the result fill.
-template <class T, int Rows>
-void multiply_wide_tile(const Tile<T>& tile) {
-  constexpr int lanes = kLanes<T>;
-  const Tag<T> d;
-  Vector<T> first[Rows], second[Rows], third[Rows], fourth[Rows];
-  HWY_UNROLL(6)
-  for (int i = 0; i < Rows; ++i) first[i] = second[i] = third[i] = fourth[i] = hn::Zero(d);
-  const T* a = tile.a;
-  const T* b = tile.b;
-  for (std::int64_t k = 0; k < tile.K; ++k) {
-    const Vector<T> b_first = hn::LoadU(d, b), b_second = hn::LoadU(d, b + lanes), b_third = hn::LoadU(d, b + 2 * lanes), b_fourth = hn::LoadU(d, b + 3 * lanes);
-    HWY_UNROLL(6)
-    for (int i = 0; i < Rows; ++i) {
-      const Vector<T> factor = hn::Set(d, a[i * tile.a_row]);
-      first[i] = hn::MulAdd(factor, b_first, first[i]);
-      second[i] = hn::MulAdd(factor, b_second, second[i]);
-      third[i] = hn::MulAdd(factor, b_third, third[i]);
-      fourth[i] = hn::MulAdd(factor, b_fourth, fourth[i]);
-    }
-    a += tile.a_k;
-    b += tile.b_k;
-  }
-  Tile<T> right = tile;
-  right.out += 2 * lanes;
-  if (right.start != nullptr) right.start += 2 * lanes;
-  finish_rows<true, 2>(tile, first, second, 2 * lanes);
-  finish_rows<true, 2>(right, third, fourth, 2 * lanes);
-}
-
-template <class T, int... Index>
-HWY_INLINE void choose_wide_tile(const Tile<T>& tile, int rows, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<T>&);
-  static constexpr Kernel kernels[] = {multiply_wide_tile<T, Index + 1>...};
-  kernels[rows - 1](tile);
-}
-
-template <class T>
-void any_wide_tile(const Tile<T>& tile, int rows) {
-  choose_wide_tile(tile, rows, std::make_integer_sequence<int, kTileRows / 2>());
-}
-
-// multiply_tile for operands that come from far away: before each line of the cache that its K fills it asks for what is wanted, and for two rows of its own place in the result. Never for much at once: a core has room for ten to sixteen lines that are on their way to its first cache.
-// The loop stands here again, since a question in each step would cost the small tiles, which ask for nothing.
-template <class T, int Rows, bool Packed>
-void multiply_tile_and_ask(const Tile<T>& tile, int columns, const Wanted<T>& wanted) {
-  constexpr int line = 64 / static_cast<int>(sizeof(T));
-  const Tag<T> d;
-  Vector<T> left[Rows];
-  Vector<T> right[Rows];
-  HWY_UNROLL(12)
-  for (int i = 0; i < Rows; ++i) left[i] = right[i] = hn::Zero(d);
-  const std::int64_t a_row = Packed ? 1 : tile.a_row;
-  const std::int64_t a_k = Packed ? Rows : 1;
-  constexpr int together = Packed || Rows <= 8 ? Rows : 4;
-  constexpr int pointers = (Rows + together - 1) / together;
-  const T* a[pointers];
-  HWY_UNROLL(3)
-  for (int p = 0; p < pointers; ++p) a[p] = tile.a + p * together * a_row;
-  const T* b = tile.b;
-  const T* next = wanted.from;
-  int row = wanted.place ? 0 : Rows;
-  for (std::int64_t k = 0; k < tile.K;) {
-    for (int i = 0; i < wanted.count; ++i) hwy::Prefetch(next + i * wanted.step);
-    next += wanted.next;
-    for (int stop = row + 2; row < Rows && row < stop; ++row) {
-      hwy::Prefetch(tile.out + row * tile.out_row);
-      hwy::Prefetch(tile.out + row * tile.out_row + columns - 1);
-    }
-    for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
-      HWY_UNROLL(2)
-      for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
-      const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
-      HWY_UNROLL(12)
-      for (int i = 0; i < Rows; ++i) {
-        const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
-        left[i] = hn::MulAdd(factor, b_left, left[i]);
-        right[i] = hn::MulAdd(factor, b_right, right[i]);
-      }
-      HWY_UNROLL(3)
-      for (int p = 0; p < pointers; ++p) a[p] += a_k;
-      b += tile.b_k;
-    }
-  }
-  finish_tile<2>(tile, left, right, columns);
-}
-
-template <class T, bool Packed, int... Index>
-HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, int columns, const Wanted<T>& wanted, std::integer_sequence<int, Index...>) {
-  using Kernel = void (*)(const Tile<T>&, int, const Wanted<T>&);
-  static constexpr Kernel kernels[] = {multiply_tile_and_ask<T, Index + 1, Packed>...};
-  kernels[rows - 1](tile, columns, wanted);
-}
-
-template <class T>
-void any_tile_and_ask(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted) {
-  if (columns <= kLanes<T>) return any_tile(tile, rows, columns, packed);
-  if (packed) choose_tile_and_ask<T, true>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
-  else choose_tile_and_ask<T, false>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
-}
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
@@ -1315,24 +1107,6 @@ TEST_CASE("multiply_tile: every height and width, packed and in place") {
           CHECK_EQ(wrong, 0);
         }
       }
-    }
-  });
-}
-
-TEST_CASE("wide tiles: every height, with and without a start") {
-  for_each_capability([&] {
-    const kernels::GemmTable<double>& table = kernels::gemm_table<double>();
-    const int columns = 2 * table.columns;
-    const std::int64_t K = 5, line = columns + 3;
-    const Tensor a = randint(-4, 5, {K, 12}).to(kDouble), b = randint(-4, 5, {K, line}).to(kDouble);
-    for (int rows = 1; rows <= table.rows / 2; ++rows) {
-      const Tensor expected = a.slice(1, 0, rows).t().mm(b.slice(1, 3));
-      const Tensor start = randint(-4, 5, {rows, columns}).to(kDouble), out = full({rows, line}, 7, kDouble), sum = full({rows, line}, 7, kDouble);
-      table.wide_tile({a.data<double>(), 1, 12, b.data<double>() + 3, line, K, out.data<double>(), line, nullptr, 0, 1.0, 0.0, kernels::Activation::None}, rows);
-      table.wide_tile({a.data<double>(), 1, 12, b.data<double>() + 3, line, K, sum.data<double>(), line, start.data<double>(), columns, 2.0, 3.0, kernels::Activation::ReLU}, rows);
-      CHECK_EQ(out.slice(1, 0, columns), expected);
-      CHECK_EQ(sum.slice(1, 0, columns), maximum(2 * expected + 3 * start, zeros({}, kDouble)));
-      CHECK_EQ(out.slice(1, columns), full({rows, 3}, 7, kDouble));
     }
   });
 }
@@ -1824,7 +1598,7 @@ TEST_CASE("the pool: as many threads at first as processors that the process may
 // A panel of A is used for all panels of B of a block, one after the other, so it stays in L1 and B's panels pass by: they come from L2, some dozen cycles away. The kernel knows exactly what it will want next, so it asks for B's lines sixteen steps ahead of their use. Without that,
 // products of 1,024 and 2,048 took 1.04 to 1.08 times as long with AVX-512 on an Intel processor.
 //
-// Longer blocks of K mean fewer of them, and each reads and writes all of the result; in shorter ones a panel begins and ends more often. Between 184 and 512 no difference could be measured there. A tile's place in the result is asked for too, before its loop over K, since the result is seldom in a near cache.
+// Longer blocks of K mean fewer of them, and each reads and writes all of the result; in shorter ones a panel begins and ends more often. Between 184 and 512 no difference could be measured there.
 //
 // A block size that somebody found by trying on one machine is wrong on the next. What the machine's caches are, `system_info()` of chapter 92 says. Chapter 61 measures on request, and keeps what it found in a file of the machine's: the columns N of a block, which change no bit of a result, and never K, which would.
 
@@ -2064,18 +1838,8 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //
 // Nothing at all is packed where A has the rows of up to three tiles and B's lines are contiguous and fill at most half of the second cache: strip by strip, as a small product. For 20 rows, K of 200 and N of 800, a step of a recurrent layer, that is 31 instead of 38 microseconds (AVX-512); where B fills all of that cache, it is a tenth to a third slower.
 //
-// A stack of small matrices, as `bmm` and attention have them, is one call: how their shape is cut is worked out for the first and kept for all. For 64 products of 16 x 16 that is 6.2 microseconds instead of 9.2, of 32 x 32 28 instead of 32. MKL's `cblas_sgemm_batch`, which PyTorch calls for `bmm` (aten/src/ATen/native/mkl/LinearAlgebra.cpp), takes all matrices in one call as well.
-//
-// Where A has few rows, a packed panel of B has one user. Packing all of B first would then send it through memory twice more, so the task that computes a panel's columns packs it, and uses it while it is in the near caches: if there are enough such tasks for all threads. The bits are the same either way: K is cut at the same places.
-// If B's lines are contiguous, even that is too much: a line of a panel is two lines of the cache, in place as well as packed. Only where B's lines lie so far apart that sixteen of them do not fit beside each other into the first cache, a tile would throw out what it has asked for, and the panel is packed.
-//
-// A tile's operands come from the second cache at best. In the step of a network they come from the last one, since more than two megabytes were touched since they were used; who then packs a panel, or reads it for the first time, waits for each line of it, and multiplies nothing meanwhile. So each tile of a large product asks ahead: for its own place in the result, for its share of A's next panel, or of B's.
-// It does so a few lines at a time, before each sixteen steps of K. With operands in the last cache of an Intel server (AVX-512) the products of a GPT's step with 128 channels take 0.88 to 0.99 of their time, those of 512 to 2,048 square 0.98.
-//
-// A linear layer's weights lie (out, in), so its B is transposed, and packing turns all of it: 9 MB in one layer of a small GPT-2, for the sake of 128 tokens. Turned around, out^T = W x^T, the weights are A, which a tile reads where it lies, and the tokens are what is packed. The sums come out transposed too, and are turned while they are near, the columns of four panels at a time.
-//
-// The weights of a whole model lie in the last cache at best, so here too each tile asks for its share of the *next* panel of weights, a line of each row whenever it has used up a line of its own. That it is spread over the loop matters: a core has room for ten to sixteen lines that are on their way to its first cache, B's among them, and asking for all of a panel at once gained little.
-// On a server whose last cache has 260 MB, GPT-2's 128 tokens took 165 ms with packed weights, 165 turned around, and 140 turned around and asking. Where something else had pushed the weights out into memory it was 190 to 220 ms each way: what asking hides is the way to the last cache, not the longer one. Short sums are not worth it: with K of 64 the product took 1.4 times as long.
+// Some shapes have ways of their own, on which a part of this does not pay: one row, few rows, a layer's weights that packing would turn, stacks of small matrices. Chapter 62 adds them, and tiles that ask ahead for operands that are far away. `multiply` asks for the one before it goes a way of this module, and for the other before it
+// computes the tiles of a block (`more_ways` below); as long as chapter 62 is not there, both are nullptr, and this module's ways do everything.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished. A convolution that is a product (chapter 56) has one number of the bias for each *row*. Tiles read lines, so each
 // number is written down as often as a tile is wide, and all tiles of a row read the same few copies.
@@ -2101,14 +1865,8 @@ template <class T>
 void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
               Activation activation = Activation::None);
 
-// out[i] = a[i] x b[i] for `count` products of one shape: matrix i of a begins i * a_step behind the first, of b i * b_step, and the results lie one behind the other. Otherwise as multiply.
-template <class T>
-void multiply_batch(std::int64_t count, std::int64_t M, std::int64_t N, std::int64_t K, MatrixView<T> a, std::int64_t a_step, MatrixView<T> b, std::int64_t b_step, T* out);
-
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
-extern template void multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<float>, std::int64_t, MatrixView<float>, std::int64_t, float*);
-extern template void multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<double>, std::int64_t, MatrixView<double>, std::int64_t, double*);
 
 // How many columns a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
 using MeasuredBlockColumns = std::int64_t (*)(bool of_double);
@@ -2138,7 +1896,10 @@ const kernels::GemmTable<double>& kernels::gemm_table<double>() {
   return for_capability(tables).in_double;
 }
 
-namespace {
+// %%
+//| export kernels/product-inl.h
+namespace kernels {
+
 // Memory that a thread keeps for its panels, aligned to cache lines; it only grows.
 class Workspace {
  public:
@@ -2160,10 +1921,10 @@ class Workspace {
   std::unique_ptr<std::byte, Free> memory_;
   std::size_t bytes_ = 0;
 };
-thread_local Workspace packed_a;
-thread_local Workspace packed_b;
+inline thread_local Workspace packed_a;
+inline thread_local Workspace packed_b;
 
-std::int64_t parts_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
+inline std::int64_t parts_of(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
 
 struct Part {
   std::int64_t first, count;
@@ -2184,17 +1945,17 @@ template <class T>
 struct Product {
   std::int64_t M, N, K;
   T alpha;
-  kernels::MatrixView<T> a, b;
+  MatrixView<T> a, b;
   T beta;
-  kernels::MatrixView<T> start;
+  MatrixView<T> start;
   T* out;
   std::int64_t out_row;
-  kernels::Activation activation = kernels::Activation::None;
+  Activation activation = Activation::None;
 
   // The tile at (i, j) for the K of a block that begins at `k`: the first block starts from `start`, the later ones from the result so far. Only the last one completes the sums, so only there the activation may follow.
-  kernels::Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
+  Tile<T> tile_at(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t count) const {
     T* const place = out + i * out_row + j;
-    const kernels::Activation last = k + count == K ? activation : kernels::Activation::None;
+    const Activation last = k + count == K ? activation : Activation::None;
     if (k > 0) return {nullptr, 0, 0, nullptr, 0, count, place, out_row, place, out_row, alpha, T{1}, last};
     return {nullptr, 0, 0, nullptr, 0, count, place, out_row, start.data == nullptr ? nullptr : start.data + i * start.row + j * start.column, start.row, alpha, beta, last};
   }
@@ -2202,22 +1963,34 @@ struct Product {
   const T* b_at(std::int64_t k, std::int64_t j) const { return b.data + k * b.row + j * b.column; }
 };
 
+}  // namespace kernels
+
+// %%
+//| export kernels/product-inl.h
+namespace kernels {
+
+// Whether the sums are made as dot products of contiguous lines: for so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
+template <class T>
+bool goes_by_lines(const Product<T>& p) {
+  const bool lines = (p.a.column == 1 || p.K == 1) && (p.b.row == 1 || p.K == 1);
+  return lines && std::min(p.M, p.N) <= (p.K >= 256 ? 32 : 16);
+}
+
+// Whether nothing is divided into blocks: a small product, or few rows through lines that half the second cache holds.
+template <class T>
+bool is_small(const Product<T>& p, const GemmTable<T>& table) {
+  const bool stays = p.a.column == 1 && p.b.column == 1 && p.M <= 3 * table.rows && 2 * p.N * p.K * static_cast<std::int64_t>(sizeof(T)) <= cache_sizes().second;
+  return p.M * p.N * p.K <= 128 * 128 * 128 || stays;
+}
+
 // How small products of one shape are computed: A is read in place, B too where a line of the panel is contiguous. Strips of columns are tasks if there is enough to do.
-// What does not depend on where the matrices lie is found once, since its divisions take as long as a tenth of a product of 32 x 32.
+// What does not depend on where the matrices lie is found first, since its divisions take as long as a tenth of a product of 32 x 32: a stack of matrices (chapter 62) finds it once.
 template <class T>
 class SmallProduct {
  public:
   // Like `p`, of which only sizes and strides count.
-  SmallProduct(const Product<T>& p, const kernels::GemmTable<T>& table, std::int64_t most_k)
-      : table_(table),
-        // Tiles of three rows, which AVX2 has registers for, pay only where B stays in the first cache.
-        wide_(p.b.column == 1 && p.N % (2 * table.columns) == 0 && (table.rows >= 12 || p.N * p.K <= 64 * 64)),
-        width_(wide_ ? 2 * table.columns : table.columns),
-        k_parts_(parts_of(p.K, most_k)),
-        strips_(parts_of(p.N, width_)),
-        row_parts_(parts_of(p.M, wide_ ? table.rows / 2 : table.rows)),
-        blocks_(p.K, k_parts_),
-        panels_(p.M, row_parts_) {}
+  SmallProduct(const Product<T>& p, const GemmTable<T>& table, std::int64_t most_k)
+      : table_(table), k_parts_(parts_of(p.K, most_k)), strips_(parts_of(p.N, table.columns)), row_parts_(parts_of(p.M, table.rows)), blocks_(p.K, k_parts_), panels_(p.M, row_parts_) {}
 
   void multiply(const Product<T>& p) const {
     // Half a million multiply-adds are some microseconds: below that a second thread would come too late.
@@ -2226,15 +1999,15 @@ class SmallProduct {
     } else {
       // Few strips are cut into several tasks each, if their lines are read in place.
       const std::int64_t pieces = p.b.column == 1 ? std::clamp<std::int64_t>(8 / strips_, 1, parts_of(row_parts_, 2)) : 1;
-      kernels::run_tasks(strips_ * pieces, [&](std::int64_t task) { multiply_strip(p, task / pieces, Parts(row_parts_, pieces)[task % pieces]); });
+      run_tasks(strips_ * pieces, [&](std::int64_t task) { multiply_strip(p, task / pieces, Parts(row_parts_, pieces)[task % pieces]); });
     }
   }
 
  private:
   void multiply_strip(const Product<T>& p, std::int64_t strip, const Part& own) const {
-    const std::int64_t j = strip * width_;
-    const int columns = static_cast<int>(std::min(width_, p.N - j));
-    const bool in_place = p.b.column == 1 && (wide_ || columns == table_.columns || columns == table_.columns / 2);
+    const std::int64_t j = strip * table_.columns;
+    const int columns = static_cast<int>(std::min<std::int64_t>(table_.columns, p.N - j));
+    const bool in_place = p.b.column == 1 && (columns == table_.columns || columns == table_.columns / 2);
     for (std::int64_t part = 0; part < k_parts_; ++part) {
       const Part block = blocks_[part];
       const T* panel = p.b_at(block.first, j);
@@ -2247,23 +2020,27 @@ class SmallProduct {
       }
       for (std::int64_t r = own.first; r < own.first + own.count; ++r) {
         const Part rows = panels_[r];
-        kernels::Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
+        Tile<T> tile = p.tile_at(rows.first, j, block.first, block.count);
         tile.a = p.a_at(rows.first, block.first);
         tile.a_row = p.a.row;
         tile.a_k = p.a.column;
         tile.b = panel;
         tile.b_k = panel_k;
-        if (wide_) table_.wide_tile(tile, static_cast<int>(rows.count));
-        else table_.tile(tile, static_cast<int>(rows.count), columns, false);
+        table_.tile(tile, static_cast<int>(rows.count), columns, false);
       }
     }
   }
 
-  const kernels::GemmTable<T>& table_;
-  bool wide_;
-  std::int64_t width_, k_parts_, strips_, row_parts_;
+  const GemmTable<T>& table_;
+  std::int64_t k_parts_, strips_, row_parts_;
   Parts blocks_, panels_;
 };
+
+}  // namespace kernels
+
+// %%
+//| export kernels/product-inl.h
+namespace kernels {
 
 // The panels of A: each row of regions cut into panels of nearly equal height.
 template <class F>
@@ -2275,141 +2052,9 @@ void for_panels(std::int64_t row, std::int64_t rows, std::int64_t most, F&& f) {
 
 // Whether tiles read A where it lies: its rows are contiguous, at most four of a tile's share their places in the first cache, which has eight lines or more for each, and where a tile has many, they are read for few columns only (a packed one is read faster).
 template <class T>
-bool reads_a_in_place(const Product<T>& p, const kernels::GemmTable<T>& table) {
+bool reads_a_in_place(const Product<T>& p, const GemmTable<T>& table) {
   constexpr std::int64_t page = 4096;
   return p.a.column == 1 && (table.rows < 12 || p.N <= 8 * table.columns) && table.rows * std::gcd(p.a.row * std::int64_t{sizeof(T)}, page) <= 4 * page;
-}
-
-// What one tile of `tiles` asks for while it multiplies K steps: its share of `rows` rows that lie `step` apart, along which K runs.
-template <class T>
-kernels::Wanted<T> share_of_rows(const T* from, std::int64_t step, std::int64_t rows, std::int64_t tile, std::int64_t tiles) {
-  const Part share = Parts(rows, tiles)[tile];
-  return {from + share.first * step, step, 64 / static_cast<std::int64_t>(sizeof(T)), static_cast<int>(share.count)};
-}
-
-// The same of K lines that lie `step` apart, each one or two lines of the cache, of which the first is asked for: processors fetch lines in pairs, and asking for both gained nothing.
-template <class T>
-kernels::Wanted<T> share_of_lines(const T* from, std::int64_t step, std::int64_t K, std::int64_t tile, std::int64_t tiles) {
-  constexpr std::int64_t line = 64 / sizeof(T);
-  const Part share = Parts(K, tiles)[tile];
-  const std::int64_t count = parts_of(share.count, std::max<std::int64_t>(1, K / line));
-  return {from + share.first * step, step, count * step, static_cast<int>(count)};
-}
-
-// Whether a tile may read B where it lies, although it asks for lines sixteen steps ahead: lines that are `step` apart have places beside each other in two thirds of the first cache, which finds the place of a line by its address modulo a page.
-template <class T>
-bool lines_have_room(std::int64_t step) {
-  constexpr std::int64_t page = 4096;
-  return 3 * 16 * std::gcd(step * std::int64_t{sizeof(T)}, page) <= 2 * kernels::cache_sizes().first;
-}
-
-// Few rows: all of A is packed first, if need be, and who computes a panel of B's columns packs that panel too, if need be, for all of K, and uses it while it is near.
-template <class T>
-void multiply_few_rows(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
-  const std::int64_t k_parts = parts_of(p.K, sizes.K), strips = parts_of(p.N, table.columns);
-  const Parts blocks(p.K, k_parts);
-  const bool packs_a = !reads_a_in_place(p, table);
-  T* const a_panels = packs_a ? packed_a.room_for<T>(p.M * p.K) : nullptr;
-  const std::int64_t levels = parts_of(p.M, table.rows), level_tasks = packs_a ? parts_of(levels, 4) : 0;
-  kernels::run_tasks(k_parts * level_tasks, [&](std::int64_t task) {
-    const Part block = blocks[task / level_tasks], own = Parts(levels, level_tasks)[task % level_tasks];
-    for (std::int64_t level = own.first; level < own.first + own.count; ++level) {
-      const Part rows = Parts(p.M, levels)[level];
-      table.pack(a_panels + p.M * block.first + rows.first * block.count, static_cast<int>(rows.count), p.a_at(rows.first, block.first), p.a.row, p.a.column, static_cast<int>(rows.count), block.count);
-    }
-  });
-  const bool lines = p.b.column == 1, in_place = lines && lines_have_room<T>(p.b.row);
-  const std::int64_t tasks = std::min<std::int64_t>(strips, 32);
-  kernels::run_tasks(tasks, [&](std::int64_t task) {
-    const Part own = Parts(strips, tasks)[task];
-    T* const packed = packed_b.room_for<T>(table.columns * p.K);
-    for (std::int64_t j = own.first * table.columns; j < std::min(p.N, (own.first + own.count) * table.columns); j += table.columns) {
-      const int columns = static_cast<int>(std::min<std::int64_t>(table.columns, p.N - j));
-      const bool packs = !in_place || columns < table.columns;
-      if (packs) table.pack(packed, table.columns, p.b_at(0, j), p.b.column, p.b.row, columns, p.K);
-      for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
-        const Part block = blocks[k_part];
-        // After this part of the panel comes its next one, then the next panel.
-        const bool again = k_part + 1 < k_parts;
-        const T* const next = again ? p.b_at(blocks[k_part + 1].first, j) : p.b_at(0, j + table.columns);
-        const bool asks = lines && (again || j + table.columns < p.N);
-        std::int64_t level = 0;
-        for_panels(0, p.M, table.rows, [&](std::int64_t row, std::int64_t rows) {
-          kernels::Tile<T> tile = p.tile_at(row, j, block.first, block.count);
-          tile.a = packs_a ? a_panels + p.M * block.first + row * block.count : p.a_at(row, block.first);
-          tile.a_row = p.a.row;
-          tile.a_k = p.a.column;
-          tile.b = packs ? packed + block.first * table.columns : p.b_at(block.first, j);
-          tile.b_k = packs ? table.columns : p.b.row;
-          table.tile_and_ask(tile, static_cast<int>(rows), columns, packs_a, asks ? share_of_lines(next, p.b.row, block.count, level, levels) : kernels::Wanted<T>{});
-          ++level;
-        });
-      }
-    }
-  });
-}
-
-// Whether a product of few rows is turned around: B is a matrix of many contiguous lines, long enough to pay for turning a sum, A's rows fill tiles' columns but for a sixteenth, and the lines that a tile reads have places beside each other in the first cache, which has one for each page of its size.
-template <class T>
-bool turns_around(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  constexpr std::int64_t page = 4096;
-  const std::int64_t width = parts_of(p.M, table.columns) * table.columns;
-  return p.b.row == 1 && p.M <= 192 && p.N >= 32 * table.rows && p.K >= 384 && 16 * width <= 17 * p.M && table.rows * std::gcd(p.b.column * std::int64_t{sizeof(T)}, page) <= kernels::cache_sizes().first;
-}
-
-// out = activation(alpha * sums + beta * start) for `count` numbers of a row.
-template <class T>
-void finish_part_of_row(const Product<T>& p, std::int64_t i, std::int64_t j, std::int64_t count, const T* sums) {
-  T* const out = p.out + i * p.out_row + j;
-  if (p.start.data == nullptr) {
-    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n];
-  } else {
-    const T* const start = p.start.data + i * p.start.row + j;
-    for (std::int64_t n = 0; n < count; ++n) out[n] = p.alpha * sums[n] + p.beta * start[n];
-  }
-  if (p.activation == kernels::Activation::ReLU)
-    for (std::int64_t n = 0; n < count; ++n) out[n] = out[n] < T{0} ? T{0} : out[n];
-}
-
-// The transposed product: B's lines are the rows of tiles, A's rows the columns, packed. A task computes the columns of four panels, which lie in its own memory until they are complete, and are turned then.
-template <class T>
-void multiply_turned(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  constexpr std::int64_t size = sizeof(T);
-  const kernels::CacheSizes caches = kernels::cache_sizes();
-  const std::int64_t strips = parts_of(p.M, table.columns), width = strips * table.columns;
-  // A panel of B's lines fits into the first cache, A's rows into half of the second.
-  const std::int64_t k_parts = parts_of(p.K, std::max<std::int64_t>(64, std::min(caches.first * 3 / 4 / (table.rows * size), caches.second / 2 / (width * size))));
-  const Parts blocks(p.K, k_parts);
-  T* const rows_of_a = packed_b.room_for<T>(width * p.K);
-  const auto strip_at = [&](const Part& block, std::int64_t strip) { return rows_of_a + width * block.first + strip * table.columns * block.count; };
-  kernels::run_tasks(k_parts * strips, [&](std::int64_t task) {
-    const Part block = blocks[task / strips];
-    const std::int64_t strip = task % strips, i = strip * table.columns;
-    table.pack(strip_at(block, strip), table.columns, p.a_at(i, block.first), p.a.row, p.a.column, static_cast<int>(std::min<std::int64_t>(table.columns, p.M - i)), block.count);
-  });
-  const std::int64_t group = 4 * table.rows;
-  kernels::run_tasks(parts_of(p.N, group), [&](std::int64_t task) {
-    const std::int64_t left = task * group, lines = std::min(group, p.N - left);
-    T* const sums = packed_a.room_for<T>(2 * group * width);
-    T* const turned = sums + group * width;
-    for (std::int64_t k_part = 0; k_part < k_parts; ++k_part) {
-      const Part block = blocks[k_part];
-      for_panels(0, lines, table.rows, [&](std::int64_t row, std::int64_t rows) {
-        // After the last panel comes the first one's next block, or the next task's first panel.
-        const bool is_last = row + rows == lines, again = is_last && k_part + 1 < k_parts;
-        const std::int64_t next = again ? left : left + row + rows, next_k = again ? blocks[k_part + 1].first : is_last ? 0 : block.first;
-        const Parts shares(std::min<std::int64_t>(table.rows, p.N - next), strips);
-        for (std::int64_t strip = 0; strip < strips; ++strip) {
-          T* const place = sums + row * width + strip * table.columns;
-          const Part share = shares[strip];
-          table.tile_and_ask({p.b_at(block.first, left + row), p.b.column, 1, strip_at(block, strip), table.columns, block.count, place, width, k_part > 0 ? place : nullptr, width, T{1}, T{1}}, static_cast<int>(rows), table.columns, false,
-                             {p.b_at(next_k, next + share.first), p.b.column, 64 / size, static_cast<int>(share.count), false});
-        }
-      });
-    }
-    table.pack(turned, static_cast<int>(lines), sums, width, 1, static_cast<int>(lines), p.M);
-    for (std::int64_t i = 0; i < p.M; ++i) finish_part_of_row(p, i, left, lines, turned + i * lines);
-  });
 }
 
 // A block of B: some of its columns, for some of K, as panels in `room`; those before `first_packed` are read in place, where B lies.
@@ -2427,27 +2072,49 @@ struct BlockOfB {
   const T* in_place(std::int64_t panel) const { return p.b_at(k.first, left + panel * panel_columns); }
   T* packed_at(std::int64_t panel) const { return room + (panel - first_packed) * panel_columns * k.count; }
   // Packs some of the panels that are packed.
-  void pack(const kernels::GemmTable<T>& table, const Part& own) const {
+  void pack(const GemmTable<T>& table, const Part& own) const {
     for (std::int64_t panel = first_packed + own.first; panel < first_packed + own.first + own.count; ++panel) table.pack(packed_at(panel), panel_columns, in_place(panel), p.b.column, p.b.row, columns_of(panel), k.count);
   }
-  // Lets a tile read one of the panels.
-  void give(kernels::Tile<T>& tile, std::int64_t panel) const {
+  // The tile of the rows from `row` on and of one of the panels; these rows of A are packed, or read in place where that is nullptr.
+  Tile<T> tile_at(std::int64_t row, std::int64_t panel, const T* packed_a_panel) const {
+    Tile<T> tile = p.tile_at(row, left + panel * panel_columns, k.first, k.count);
+    tile.a = packed_a_panel != nullptr ? packed_a_panel : p.a_at(row, k.first);
+    tile.a_row = p.a.row;
+    tile.a_k = p.a.column;
     const bool is_packed = panel >= first_packed;
     tile.b = is_packed ? packed_at(panel) : in_place(panel);
     tile.b_k = is_packed ? panel_columns : p.b.row;
+    return tile;
   }
 };
 
+// What chapter 62 adds for the products of T, when the program starts.
+template <class T>
+struct MoreWays {
+  // Computes a product if its shape has a way of its own, else does nothing and returns false.
+  bool (*by_shape)(const Product<T>& product, const GemmTable<T>& table) = nullptr;
+  // Computes what multiply_row_of_tiles does.
+  void (*row_of_tiles)(const BlockOfB<T>& block, const GemmTable<T>& table, const Region& region, Part rows, const T* packed_a_panel) = nullptr;
+};
+template <class T>
+inline constinit MoreWays<T> more_ways{};
+
+}  // namespace kernels
+
+// %%
+//| export kernels/gemm.cpp
+namespace kernels {
+namespace {
 // The regions of some columns, as tasks: one row of regions below the other for a few threads, and side by side for four or more, those of a side after one another, so that a thread's share of them lies in one side and reads a part of B, not all of it.
-std::vector<kernels::Region> regions_in_order(int threads, std::int64_t rows, std::int64_t width, std::int64_t tile_rows, std::int64_t tile_columns) {
+std::vector<Region> regions_in_order(int threads, std::int64_t rows, std::int64_t width, std::int64_t tile_rows, std::int64_t tile_columns) {
   const std::int64_t strips = parts_of(width, tile_columns), most = std::min(threads / 2, 4);
   // A side is four panels of B or more, since each packs A's panels for itself.
   const std::int64_t sides = std::max<std::int64_t>(1, std::min(most, strips / 4));
-  std::vector<kernels::Region> regions;
+  std::vector<Region> regions;
   for (std::int64_t side = 0; side < sides; ++side) {
     const Part own = Parts(strips, sides)[side];
     const std::int64_t left = own.first * tile_columns;
-    for (kernels::Region region : kernels::divide_result(rows, std::min(width - left, own.count * tile_columns), tile_rows, tile_columns)) {
+    for (Region region : divide_result(rows, std::min(width - left, own.count * tile_columns), tile_rows, tile_columns)) {
       region.column += left;
       regions.push_back(region);
     }
@@ -2455,18 +2122,25 @@ std::vector<kernels::Region> regions_in_order(int threads, std::int64_t rows, st
   return regions;
 }
 
+// The tiles of some rows and of a region's columns.
+template <class T>
+void multiply_row_of_tiles(const BlockOfB<T>& block, const GemmTable<T>& table, const Region& region, Part rows, const T* packed_a_panel) {
+  for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
+    const std::int64_t panel = j / table.columns;
+    table.tile(block.tile_at(rows.first, panel, packed_a_panel), static_cast<int>(rows.count), block.columns_of(panel), packed_a_panel != nullptr);
+  }
+}
+
 // Block by block, in packed panels, on all threads.
 template <class T>
-void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, kernels::BlockSizes sizes) {
+void multiply_blocks(const Product<T>& p, const GemmTable<T>& table, BlockSizes sizes) {
   // With few rows a number of B is used a few times only: lines that are contiguous are then read in place.
   const bool packs_b = p.b.column != 1 || p.M > 3 * table.rows;
-  if (turns_around(p, table)) return multiply_turned(p, table);
   const std::int64_t all_strips = parts_of(p.N, table.columns);
-  constexpr std::int64_t few_rows = 432;
   const int threads = in_parallel_region() ? 1 : get_num_threads();
-  if (packs_b && p.M <= few_rows && p.K <= 32 * sizes.K && all_strips >= 2 * threads) return multiply_few_rows(p, table, sizes);
   const std::int64_t k_parts = parts_of(p.K, sizes.K), column_parts = parts_of(all_strips, std::max<std::int64_t>(1, sizes.N / table.columns));
   const bool packs_a = !reads_a_in_place(p, table);
+  const auto row_of_tiles = more_ways<T>.row_of_tiles != nullptr ? more_ways<T>.row_of_tiles : multiply_row_of_tiles<T>;
   const Parts blocks(p.K, k_parts), groups(all_strips, column_parts);
   // One block's panels are packed while those of the one before are used: all threads meet once for each block. One thread alone, that waits for nobody, does so only where B's columns do not fit into one block.
   const std::int64_t steps = column_parts * k_parts;
@@ -2479,37 +2153,24 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
     // A panel at the edge is packed in any case.
     return BlockOfB<T>{p, table.columns, blocks[step % k_parts], left, width, packs_b ? 0 : width / table.columns, rooms + (ahead ? step % 2 : 0) * room};
   };
-  std::vector<kernels::Region> regions;
+  std::vector<Region> regions;
   for (std::int64_t step = 0; step < steps; ++step) {
     const BlockOfB<T> block = block_at(step);
     if (!ahead || step == 0) {
       const std::int64_t pairs = parts_of(block.packed(), 2);
-      kernels::run_tasks(pairs, [&](std::int64_t task) { block.pack(table, Parts(block.packed(), pairs)[task]); });
+      run_tasks(pairs, [&](std::int64_t task) { block.pack(table, Parts(block.packed(), pairs)[task]); });
     }
     if (step % k_parts == 0) regions = regions_in_order(threads, p.M, block.width, table.rows, table.columns);
     const std::int64_t tasks = static_cast<std::int64_t>(regions.size());
     const bool packs_next = ahead && step + 1 < steps;
     const BlockOfB<T> next = block_at(packs_next ? step + 1 : step);
-    kernels::run_tasks(tasks, [&](std::int64_t task) {
+    run_tasks(tasks, [&](std::int64_t task) {
       if (packs_next) next.pack(table, Parts(next.packed(), tasks)[task]);
-      const kernels::Region& region = regions[static_cast<std::size_t>(task)];
-      const std::int64_t tiles = parts_of(region.columns, table.columns);
+      const Region& region = regions[static_cast<std::size_t>(task)];
       T* const a_panel = packs_a ? packed_a.room_for<T>(table.rows * block.k.count) : nullptr;
       for_panels(region.row, region.rows, table.rows, [&](std::int64_t row, std::int64_t rows) {
         if (packs_a) table.pack(a_panel, static_cast<int>(rows), p.a_at(row, block.k.first), p.a.row, p.a.column, static_cast<int>(rows), block.k.count);
-        for (std::int64_t j = region.column; j < region.column + region.columns; j += table.columns) {
-          const std::int64_t panel = j / table.columns;
-          kernels::Tile<T> tile = p.tile_at(row, block.left + j, block.k.first, block.k.count);
-          tile.a = packs_a ? a_panel : p.a_at(row, block.k.first);
-          tile.a_row = p.a.row;
-          tile.a_k = p.a.column;
-          block.give(tile, panel);
-          kernels::Wanted<T> wanted;
-          const std::int64_t below = row + rows, rows_below = std::min<std::int64_t>(table.rows, p.M - below), index = (j - region.column) / table.columns;
-          if (rows_below > 0 && p.a.column == 1) wanted = share_of_rows(p.a_at(below, block.k.first), p.a.row, rows_below, index, tiles);
-          else if (rows_below > 0 && p.a.row == 1) wanted = share_of_lines(p.a_at(below, block.k.first), p.a.column, block.k.count, index, tiles);
-          table.tile_and_ask(tile, static_cast<int>(rows), block.columns_of(panel), packs_a, wanted);
-        }
+        row_of_tiles(block, table, region, {row, rows}, a_panel);
       });
     });
   }
@@ -2517,11 +2178,11 @@ void multiply_blocks(const Product<T>& p, const kernels::GemmTable<T>& table, ke
 
 // Dot products of contiguous lines, for few rows (or few columns): pieces of the longer side are tasks.
 template <class T>
-void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
+void multiply_lines(const Product<T>& p, const GemmTable<T>& table) {
   const bool by_columns = p.N >= p.M;
   const std::int64_t other = by_columns ? p.M : p.N;
   const std::int64_t grain = parts_of(parts_of(1 << 18, other * p.K), 4) * 4;
-  kernels::run_pieces({0, by_columns ? p.N : p.M, grain}, [&](std::int64_t first, std::int64_t stop) {
+  run_pieces({0, by_columns ? p.N : p.M, grain}, [&](std::int64_t first, std::int64_t stop) {
     const std::int64_t i = by_columns ? 0 : first;
     const std::int64_t j = by_columns ? first : 0;
     const T* const start = p.start.data == nullptr ? nullptr : p.start.data + i * p.start.row + j;
@@ -2530,38 +2191,16 @@ void multiply_lines(const Product<T>& p, const kernels::GemmTable<T>& table) {
   });
 }
 
-// One row times a matrix with contiguous lines: pieces of the row are tasks.
-template <class T>
-void multiply_row(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  kernels::run_pieces({0, p.N, parts_of(parts_of(1 << 18, p.K), 1024) * 1024}, [&](std::int64_t first, std::int64_t stop) {
-    const T* const start = p.start.data == nullptr ? nullptr : p.start.data + first;
-    table.multiply_row({p.a.data, 0, p.a.column, p.b.data + first, p.b.row, p.K, p.out + first, 0, start, 0, p.alpha, p.beta, p.activation}, stop - first);
-  });
-}
-
-// Whether the sums are made as dot products of contiguous lines: for so few rows packing the lines of B costs more than it gains; short lines pay more for the sum across their lanes.
-template <class T>
-bool goes_by_lines(const Product<T>& p) {
-  const bool lines = (p.a.column == 1 || p.K == 1) && (p.b.row == 1 || p.K == 1);
-  return lines && std::min(p.M, p.N) <= (p.K >= 256 ? 32 : 16);
-}
-
-// Whether nothing is divided into blocks: a small product, or few rows through lines that half the second cache holds.
-template <class T>
-bool is_small(const Product<T>& p, const kernels::GemmTable<T>& table) {
-  const bool stays = p.a.column == 1 && p.b.column == 1 && p.M <= 3 * table.rows && 2 * p.N * p.K * static_cast<std::int64_t>(sizeof(T)) <= kernels::cache_sizes().second;
-  return p.M * p.N * p.K <= 128 * 128 * 128 || stays;
-}
-
 template <class T>
 void multiply_nothing(const Product<T>& p) {
   for (std::int64_t i = 0; i < p.M; ++i)
     for (std::int64_t j = 0; j < p.N; ++j) {
       const T value = p.start.data == nullptr ? T{0} : p.beta * p.start.data[i * p.start.row + j * p.start.column];
-      p.out[i * p.out_row + j] = p.activation == kernels::Activation::ReLU && value < T{0} ? T{0} : value;
+      p.out[i * p.out_row + j] = p.activation == Activation::ReLU && value < T{0} ? T{0} : value;
     }
 }
 }  // namespace
+}  // namespace kernels
 
 // %%
 //| export kernels/gemm.cpp
@@ -2576,7 +2215,7 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
   if (K == 0) return multiply_nothing(product);
   const GemmTable<T>& table = gemm_table<T>();
   const bool by_lines = goes_by_lines(product);
-  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as the widest of them has columns; any other start is copied into the result first, and so it is where others than tiles finish the sums.
+  // Kernels read a start whose rows are contiguous. Of one number for each row tiles get as many copies as the widest of them has columns, which is one of chapter 62's; any other start is copied into the result first, and so it is where others than tiles finish the sums.
   std::vector<T> repeated;
   if (start.data != nullptr && start.column != 1 && N > 1) {
     if (start.column == 0 && M > 1 && b.row != 1 && !by_lines) {
@@ -2589,47 +2228,14 @@ void kernels::multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, 
     }
   }
   if (by_lines) return multiply_lines(product, table);
-  if (M == 1 && b.column == 1) return multiply_row(product, table);
+  if (more_ways<T>.by_shape != nullptr && more_ways<T>.by_shape(product, table)) return;
   const BlockSizes sizes = blocks_in_use<T>();
   if (is_small(product, table)) return SmallProduct<T>(product, table, sizes.K).multiply(product);
   multiply_blocks(product, table, sizes);
 }
 
-namespace {
-// `count` products like `first`, whose operands lie behind one another. Few large ones divide themselves; of small ones, several make a task.
-template <class T>
-void multiply_like(const Product<T>& first, std::int64_t count, std::int64_t a_step, std::int64_t b_step) {
-  // Field by field: a copy of `first` would be written in vectors and read back in single numbers, which waits for the write to end.
-  const auto product_at = [&](std::int64_t i) {
-    return Product<T>{first.M, first.N, first.K, first.alpha, {first.a.data + i * a_step, first.a.row, first.a.column}, {first.b.data + i * b_step, first.b.row, first.b.column}, first.beta, first.start, first.out + i * first.M * first.N, first.out_row, first.activation};
-  };
-  const auto for_each = [&](const auto& multiply_one) {
-    const auto some = [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) multiply_one(product_at(i));
-    };
-    const std::int64_t work = std::max<std::int64_t>(1, first.M * first.N * first.K);
-    if (count < 4 && work > (1 << 20)) some(0, count);
-    else parallel_for(0, count, std::max<std::int64_t>(1, (1 << 18) / work), some);
-  };
-  const kernels::GemmTable<T>& table = kernels::gemm_table<T>();
-  if (first.M > 1 && first.N > 1 && first.K > 0 && !goes_by_lines(first) && is_small(first, table)) {
-    const SmallProduct<T> small(first, table, kernels::blocks_in_use<T>().K);
-    for_each([&](const Product<T>& p) { small.multiply(p); });
-  } else {
-    for_each([](const Product<T>& p) { kernels::multiply(p.M, p.N, p.K, p.alpha, p.a, p.b, p.beta, p.start, p.out, p.out_row); });
-  }
-}
-}  // namespace
-
-template <class T>
-void kernels::multiply_batch(std::int64_t count, std::int64_t M, std::int64_t N, std::int64_t K, MatrixView<T> a, std::int64_t a_step, MatrixView<T> b, std::int64_t b_step, T* out) {
-  multiply_like(Product<T>{M, N, K, T{1}, a, b, T{0}, {nullptr, 0, 0}, out, N}, count, a_step, b_step);
-}
-
 template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, kernels::Activation);
 template void kernels::multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, kernels::Activation);
-template void kernels::multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<float>, std::int64_t, MatrixView<float>, std::int64_t, float*);
-template void kernels::multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<double>, std::int64_t, MatrixView<double>, std::int64_t, double*);
 
 // %%
 //| lesson
@@ -2658,6 +2264,13 @@ Tensor with_strides(std::int64_t rows, std::int64_t columns, int kind, ScalarTyp
   }
 }
 
+// Leaves out what chapter 62 adds to multiply, for a scope: then the ways of this module compute everything.
+struct PlainWaysGuard {
+  kernels::MoreWays<float> floats = std::exchange(kernels::more_ways<float>, {});
+  kernels::MoreWays<double> doubles = std::exchange(kernels::more_ways<double>, {});
+  ~PlainWaysGuard() { kernels::more_ways<float> = floats, kernels::more_ways<double> = doubles; }
+};
+
 // The product of a and b by kernels::multiply, whatever the operators are registered to.
 template <class T>
 Tensor by_multiply(const Tensor& a, const Tensor& b) {
@@ -2665,6 +2278,14 @@ Tensor by_multiply(const Tensor& a, const Tensor& b) {
   kernels::multiply<T>(a.size(0), b.size(1), a.size(1), T{1}, {a.data<T>(), a.stride(0), a.stride(1)}, {b.data<T>(), b.stride(0), b.stride(1)}, T{0}, {nullptr, 0, 0}, out.data<T>(), b.size(1));
   return out;
 }
+
+// The same by the ways of this module alone.
+template <class T>
+Tensor by_plain_ways(const Tensor& a, const Tensor& b) {
+  const PlainWaysGuard plain;
+  return by_multiply<T>(a, b);
+}
+
 // %% {"nbgrader": {"grade": true, "grade_id": "16-multiply-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("multiply: odd sizes and all strides give what the loops give") {
   manual_seed(16);
@@ -2676,8 +2297,11 @@ TEST_CASE("multiply: odd sizes and all strides give what the loops give") {
           const Tensor a = with_strides(M, K, left, kFloat), b = with_strides(K, N, right, kFloat);
           CAPTURE(a.strides());
           CAPTURE(b.strides());
-          CHECK_EQ(by_multiply<float>(a, b), by_loops(a, b));
-          CHECK_EQ(by_multiply<double>(a.to(kDouble), b.to(kDouble)), by_loops(a.to(kDouble), b.to(kDouble)));
+          const Tensor expected = by_loops(a, b), expected_doubles = by_loops(a.to(kDouble), b.to(kDouble));
+          CHECK_EQ(by_multiply<float>(a, b), expected);
+          CHECK_EQ(by_plain_ways<float>(a, b), expected);
+          CHECK_EQ(by_multiply<double>(a.to(kDouble), b.to(kDouble)), expected_doubles);
+          CHECK_EQ(by_plain_ways<double>(a.to(kDouble), b.to(kDouble)), expected_doubles);
         }
       }
     }
@@ -2692,7 +2316,9 @@ TEST_CASE("multiply: several blocks of K, M and N, in every combination of strid
         const Tensor a = with_strides(M, K, left, kFloat), b = with_strides(K, N, right, kFloat);
         CAPTURE(a.strides());
         CAPTURE(b.strides());
-        CHECK_EQ(by_multiply<float>(a, b), by_loops(a, b));
+        const Tensor expected = by_loops(a, b);
+        CHECK_EQ(by_multiply<float>(a, b), expected);
+        CHECK_EQ(by_plain_ways<float>(a, b), expected);
       }
     }
   }
@@ -2709,11 +2335,12 @@ TEST_CASE("multiply: alpha, beta and a start of any strides") {
   }
 }
 
-TEST_CASE("multiply: a row and a column to start from, and relu after the whole sum, on every way through the kernels") {
+TEST_CASE("multiply: a row and a column to start from, and relu after the whole sum, on every way of this module") {
   manual_seed(20);
+  const PlainWaysGuard plain;
   for_each_capability([] {
-    // Few lines, few rows in place, one row, a long one, one column, small, few rows in panels, and turned around where B is transposed, several blocks of everything, nothing to sum.
-    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {20, 805, 200}, {1, 300, 20}, {1, 2700, 131}, {300, 1, 20}, {40, 50, 60}, {50, 64, 60}, {90, 200, 1500}, {128, 403, 900}, {62, 850, 1700}, {700, 300, 600}, {2, 3, 0}}) {
+    // Few lines, B in place, one row, one column, small, several blocks, several of everything, nothing to sum.
+    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{3, 40, 50}, {20, 805, 200}, {1, 300, 20}, {300, 1, 20}, {40, 50, 60}, {90, 200, 1500}, {700, 300, 600}, {2, 3, 0}}) {
       CAPTURE(K);
       const Tensor a = whole_numbers({M, K}, kFloat), b = whole_numbers({K, N}, kFloat), row = whole_numbers({1, N}, kFloat), column = whole_numbers({M, 1}, kFloat);
       for (const Tensor& right : {b, b.t().contiguous().t()}) {
@@ -2731,35 +2358,14 @@ TEST_CASE("multiply: a row and a column to start from, and relu after the whole 
   CHECK_EQ(out, nan);
 }
 
-TEST_CASE("multiply: few rows through B where it lies, and through panels where its lines crowd the first cache") {
-  manual_seed(17);
-  const ThreadsGuard guard(1);
-  const Tensor a = whole_numbers({100, 600}, kFloat), turned = whole_numbers({600, 100}, kFloat).t();
-  for (const std::int64_t line : {107, 512, 1024, 1040}) {
-    const Tensor lines = whole_numbers({600, line}, kFloat);
-    for (const std::int64_t N : {64, 75, 107}) {
-      const Tensor b = lines.slice(1, line - N);  // the last numbers of each line: nothing of B lies behind them
-      CAPTURE(line);
-      CAPTURE(N);
-      const Tensor expected = by_loops(a, b), expected_turned = by_loops(turned, b);
-      for_each_capability([&] {
-        CHECK_EQ(by_multiply<float>(a, b), expected);
-        CHECK_EQ(by_multiply<float>(turned, b), expected_turned);
-        CHECK_EQ(by_multiply<double>(a.to(kDouble), b.to(kDouble)), expected.to(kDouble));
-      });
-    }
-  }
-}
-
 TEST_CASE("multiply: the same bits for any number of threads") {
   manual_seed(18);
   const Tensor a = randn({150, 600}), b = randn({600, 170}), w = randn({5000, 600});
-  // Few rows and three blocks of K: with more threads than such a product has tasks for, it goes another way.
-  const Tensor few = randn({70, 1700}), tall = randn({1700, 170});
   // Several blocks of columns, whose regions lie side by side for nine threads.
   const Tensor many = randn({450, 300}), wide = w.slice(0, 0, 2500).slice(1, 0, 300).t();
+  const PlainWaysGuard plain;
   const auto products = [&] {
-    return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t()), by_multiply<float>(a.slice(0, 0, 15).slice(1, 0, 200), many.slice(0, 0, 200).repeat({1, 4})), by_multiply<float>(few, tall), by_multiply<float>(a.slice(0, 0, 64), w.t()), by_multiply<float>(a.slice(0, 0, 100), b.slice(1, 0, 30)), by_multiply<float>(many, wide)};
+    return std::vector<Tensor>{by_multiply<float>(a, b), by_multiply<float>(a.slice(0, 0, 4), w.t()), by_multiply<float>(w, a.slice(0, 0, 1).t()), by_multiply<float>(a.slice(0, 0, 15).slice(1, 0, 200), many.slice(0, 0, 200).repeat({1, 4})), by_multiply<float>(a.slice(0, 0, 100), b.slice(1, 0, 30)), by_multiply<float>(many, wide)};
   };
   const std::vector<Tensor> alone = [&] {
     const ThreadsGuard guard(1);
@@ -2778,7 +2384,7 @@ TEST_CASE("multiply: the same bits for any number of threads") {
 // What is left is to tell the dispatcher. Each operator's tuned version looks at its arguments and either calls `multiply` or hands the call down:
 //
 //     linear(x, w, b)  =  addmm(b, x, w.t())   -->   multiply(start = b, a line for all rows;  b = w.t(), strides 1 and K, no copy)
-//     bmm, matmul of stacks                    -->   multiply_batch: small matrices are tasks, large ones divide themselves
+//     bmm, matmul of stacks                    -->   the reference; chapter 62 gives it a tuned version
 //     convolution (module 09)                  -->   its mm of kernels and columns
 //     gradients (module 05)                    -->   g.mm(w), g.t().mm(x): transposed operands, again without a copy
 
@@ -2849,16 +2455,6 @@ Tensor addmm_tuned(const Tensor& self, const Tensor& mat1, const Tensor& mat2, c
   const std::optional<Tensor> result = kernels::addmm_with(kernels::Activation::None, self, mat1, mat2, beta, alpha);
   return result ? *result : op::addmm.function(Layer::CPU)(self, mat1, mat2, beta, alpha);
 }
-
-Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
-  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return op::bmm.function(Layer::CPU)(self, mat2);
-  const std::int64_t batch = self.size(0), M = self.size(1), K = self.size(2), N = mat2.size(2);
-  const Tensor result = empty({batch, M, N}, self.options());
-  for_float_or_double(self.scalar_type(), [&]<class T>() {
-    kernels::multiply_batch<T>(batch, M, N, K, {self.data<T>(), self.stride(1), self.stride(2)}, self.stride(0), {mat2.data<T>(), mat2.stride(1), mat2.stride(2)}, mat2.stride(0), result.data<T>());
-  });
-  return result;
-}
 }  // namespace
 
 // %%
@@ -2867,11 +2463,10 @@ Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
 void register_tuned_products() {
   op::mm.set(Layer::TunedCPU, mm_tuned);
   op::addmm.set(Layer::TunedCPU, addmm_tuned);
-  op::bmm.set(Layer::TunedCPU, bmm_tuned);
 }
 
 // %%
-TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
+TEST_CASE("mm and addmm: the tuned operators against the reference") {
   manual_seed(19);
   const auto reference = [](auto f) {
     const kernels::ReferenceKernelsGuard guard;
@@ -2887,14 +2482,6 @@ TEST_CASE("mm, addmm and bmm: the tuned operators against the reference") {
     for (const Tensor& self : {whole_numbers({25}, type), whole_numbers({20, 1}, type), whole_numbers({1, 25}, type), whole_numbers({25, 20}, type).t(), tensor(3).to(type)})
       same([&] { return addmm(self, a, w.t(), 2, 3); });
     same([&] { return addmm(whole_numbers({1}, type) * 0 + 2, a, w.t().slice(1, 0, 1)); });
-    same([&] { return bmm(whole_numbers({7, 4, 6}, type) * 0 + 1, whole_numbers({7, 5, 6}, type).transpose(1, 2) * 0 + 2); });
-    const Tensor stack = whole_numbers({7, 4, 6}, type), other = whole_numbers({7, 5, 6}, type);
-    same([&] { return bmm(stack, other.transpose(1, 2)); });
-    const auto same_bmm = [&](const Tensor& left, const Tensor& right) { same([&] { return bmm(left, right); }); };
-    same_bmm(whole_numbers({1, 9, 64}, type).expand({5, 9, 64}), whole_numbers({5, 64, 64}, type));
-    same_bmm(whole_numbers({40, 20, 30}, type), whole_numbers({1, 30, 64}, type).expand({40, 30, 64}));
-    for (const auto& [M, N, K] : std::vector<std::array<std::int64_t, 3>>{{1, 64, 20}, {20, 1, 30}, {20, 64, 0}, {0, 5, 5}, {130, 140, 150}}) same_bmm(whole_numbers({3, M, K}, type), whole_numbers({3, K, N}, type));
-    same([&] { return bmm(stack.expand({7, 4, 6}).slice(0, 0, 7, 2), stack.slice(0, 0, 7, 2).transpose(1, 2)); });
   }
   const Tensor nan = full({2, 2}, std::numeric_limits<float>::quiet_NaN());
   CHECK_EQ(addmm(nan, ones({2, 3}), ones({3, 2}), 0), full({2, 2}, 3.0));
@@ -3091,76 +2678,6 @@ static void multiply_lines(const LinesProduct<T>& p) {
 //| export kernels/gemm.simd.cpp
 namespace kernels::TINYTORCH_CAPABILITY {
 namespace {
-// A wide piece of one row, so that each line of b is read some hundred bytes at a time.
-template <class T, int Vectors>
-void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
-  const Tag<T> d;
-  Vector<T> sums[Vectors];
-  HWY_UNROLL(16)
-  for (int v = 0; v < Vectors; ++v) sums[v] = hn::Zero(d);
-  for (std::int64_t k = 0; k < row.K; ++k) {
-    const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
-    const T* const line = row.b + k * row.b_k + j;
-    HWY_UNROLL(16)
-    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
-  }
-  HWY_UNROLL(16)
-  for (int v = 0; v < Vectors; ++v) {
-    const int left = columns - v * kLanes<T>;
-    Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
-    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
-    store_first(activated<T>(row.activation, value), row.out + j + v * kLanes<T>, left);
-  }
-}
-
-// Adds Lines lines of b, from line k on and times their factors, to the sums of a long piece: each line is a stream as long as the piece. The sums wait in the first cache.
-template <class T, int Lines>
-HWY_INLINE void add_lines(const Tile<T>& row, std::int64_t k, std::int64_t j, std::int64_t columns, T* sums) {
-  const Tag<T> d;
-  Vector<T> factors[Lines];
-  HWY_UNROLL(4)
-  for (int i = 0; i < Lines; ++i) factors[i] = hn::Set(d, row.a[(k + i) * row.a_k]);
-  const T* const line = row.b + k * row.b_k + j;
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
-    Vector<T> sum = hn::LoadU(d, sums + v);
-    HWY_UNROLL(4)
-    for (int i = 0; i < Lines; ++i) sum = hn::MulAdd(factors[i], hn::LoadU(d, line + i * row.b_k + v), sum);
-    hn::StoreU(sum, d, sums + v);
-  }
-}
-
-template <class T>
-void multiply_row_strip(const Tile<T>& row, std::int64_t j, std::int64_t columns, T* sums) {
-  const Tag<T> d;
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) hn::StoreU(hn::Zero(d), d, sums + v);
-  std::int64_t k = 0;
-  for (; k + 4 <= row.K; k += 4) add_lines<T, 4>(row, k, j, columns, sums);
-  for (; k < row.K; ++k) add_lines<T, 1>(row, k, j, columns, sums);
-  const Vector<T> alpha = hn::Set(d, row.alpha), beta = hn::Set(d, row.beta);
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
-    Vector<T> value = hn::Mul(alpha, hn::LoadU(d, sums + v));
-    if (row.start != nullptr) value = hn::MulAdd(beta, hn::LoadU(d, row.start + j + v), value);
-    hn::StoreU(activated<T>(row.activation, value), d, row.out + j + v);
-  }
-}
-
-// A matrix that comes from memory is read in long lines, a smaller one in pieces whose sums are registers. The sums are the same.
-template <class T>
-void multiply_row(const Tile<T>& row, std::int64_t columns) {
-  constexpr int kVectors = kTileRows >= 12 ? 16 : 8;
-  constexpr std::int64_t kStrip = 2048;
-  std::int64_t j = 0;
-  if (columns >= 512 && row.K * columns >= 1 << 17) {
-    T sums[kStrip];
-    for (std::int64_t count = 0; columns - j >= kLanes<T>; j += count) {
-      count = std::min(kStrip, (columns - j) / kLanes<T> * kLanes<T>);
-      multiply_row_strip(row, j, count, sums);
-    }
-  }
-  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
-  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
-}
-
 // Sixteen independent sums, nothing loaded: the peak of the multiply-add units.
 template <class T>
 double spin_arithmetic(std::int64_t rounds, T* result) {
@@ -3182,7 +2699,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
 
 template <class T>
 constexpr GemmTable<T> table_of() {
-  return {kTileRows, kTileColumns<T>, any_tile<T>, any_wide_tile<T>, any_tile_and_ask<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, multiply_row<T>, spin_arithmetic<T>};
+  return {kTileRows, kTileColumns<T>, any_tile<T>, pack<T>, multiply_lines<T>, multiply_lines_baseline<T>, spin_arithmetic<T>};
 }
 }  // namespace
 

@@ -45,6 +45,7 @@
 #include "tinytorch/core/ops.h"
 #include "tinytorch/kernels/gemm.h"
 #include "tinytorch/kernels/parallel.h"
+#include "tinytorch/kernels/product_ways.h"
 #include "tinytorch/kernels/softmax_row_kernels.h"
 #include "tinytorch/nn/flash_attention.h"
 
@@ -384,7 +385,7 @@ void attend_alone(const Attention& of, std::int64_t b, std::int64_t h, std::int6
   T maximum = -std::numeric_limits<T>::infinity(), sum{0};
   softmax_rows<T>().absorb(scores, visible, &maximum, &sum);
   *logsumexp = sum == 0 ? T{0} : maximum + std::log(sum);
-  table.multiply_row({scores, 0, 1, value.data, value.step, visible, out, 0, nullptr, 0, sum == 0 ? T{1} : T{1} / sum, T{1}}, of.Ev);
+  kernels::shape_table<T>().row({scores, 0, 1, value.data, value.step, visible, out, 0, nullptr, 0, sum == 0 ? T{1} : T{1} / sum, T{1}}, of.Ev);
 }
 
 template <class T>

@@ -32,7 +32,8 @@ void register_half_rms_norm();  // 86_transformer_layers
 void kernels_join_birth_layers();  // 16_kernels
 void register_tuned_products();  // 16_kernels
 void register_block_tuning();  // 61_block_tuning
-void register_fused_products();  // 62_fused_products
+void register_product_ways();  // 62_product_ways
+void register_fused_products();  // 62_product_ways
 void register_half_products();  // 65_half_kernels
 void register_half_transformer();  // 65_half_kernels
 void register_tuned_attention();  // 71_attention_kernels
@@ -93,6 +94,7 @@ void register_all() {
   kernels_join_birth_layers();
   register_tuned_products();
   register_block_tuning();
+  register_product_ways();
   register_fused_products();
   register_half_products();
   register_half_transformer();

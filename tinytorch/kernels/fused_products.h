@@ -1,4 +1,4 @@
-// From the lesson modules/62_fused_products/fused_products_dev.cpp:
+// From the lesson modules/62_product_ways/product_ways_dev.cpp:
 // edit the module, not this file.
 #pragma once
 

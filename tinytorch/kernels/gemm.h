@@ -70,14 +70,8 @@ template <class T>
 void multiply(std::int64_t M, std::int64_t N, std::int64_t K, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> start, T* out, std::int64_t out_row,
               Activation activation = Activation::None);
 
-// out[i] = a[i] x b[i] for `count` products of one shape: matrix i of a begins i * a_step behind the first, of b i * b_step, and the results lie one behind the other. Otherwise as multiply.
-template <class T>
-void multiply_batch(std::int64_t count, std::int64_t M, std::int64_t N, std::int64_t K, MatrixView<T> a, std::int64_t a_step, MatrixView<T> b, std::int64_t b_step, T* out);
-
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, float, MatrixView<float>, MatrixView<float>, float, MatrixView<float>, float*, std::int64_t, Activation);
 extern template void multiply(std::int64_t, std::int64_t, std::int64_t, double, MatrixView<double>, MatrixView<double>, double, MatrixView<double>, double*, std::int64_t, Activation);
-extern template void multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<float>, std::int64_t, MatrixView<float>, std::int64_t, float*);
-extern template void multiply_batch(std::int64_t, std::int64_t, std::int64_t, std::int64_t, MatrixView<double>, std::int64_t, MatrixView<double>, std::int64_t, double*);
 
 // How many columns a block has by measurement, for double or float; 0: nothing was measured. Chapter 61 sets it, at start-up.
 using MeasuredBlockColumns = std::int64_t (*)(bool of_double);

@@ -46,15 +46,17 @@ struct LinesProduct {
   Activation activation = Activation::None;
 };
 
-// Memory that a tile asks for while it multiplies, for a later tile to find it near: whenever its own K has used up a line of the cache (16 steps in float), lines at `count` places `step` apart, the first time from `from` on, the next time `next` further on.
-// In the same way it asks for its own place in the result, if that is far away.
+// Parts of pack() that chapter 62 does in whole registers, when the program has started; as long as they are nullptr, pack() does without.
 template <class T>
-struct Wanted {
-  const T* from = nullptr;
-  std::int64_t step = 0, next = 0;
-  int count = 0;
-  bool place = true;
+struct FastPacking {
+  // Where k_step is 1: some of the lines. Returns how many; these are the first ones.
+  int (*turn)(T* to, int width, const T* from, std::int64_t step, int count, std::int64_t K) = nullptr;
+  // Where step is 1: everything.
+  void (*copy)(T* to, int width, const T* from, std::int64_t k_step, int count, std::int64_t K) = nullptr;
 };
+namespace DEFAULT { template <class T> inline constinit FastPacking<T> fast_packing{}; }
+namespace AVX2 { template <class T> inline constinit FastPacking<T> fast_packing{}; }
+namespace AVX512 { template <class T> inline constinit FastPacking<T> fast_packing{}; }
 
 // What is compiled for one capability and dtype.
 template <class T>
@@ -63,17 +65,11 @@ struct GemmTable {
   // Computes a tile of up to that size. B must have `columns` numbers in each of its lines, also for a narrower tile, or half of them for one of up to half the columns. `packed`: A is a panel of
   // pack() with exactly `rows` lines, and a_row and a_k do not count.
   void (*tile)(const Tile<T>& tile, int rows, int columns, bool packed);
-  // A tile of exactly twice as many columns and up to half as many rows, A and B in place.
-  void (*wide_tile)(const Tile<T>& tile, int rows);
-  // Like tile, for a large product, whose operands come from far away: meanwhile it asks for what is wanted. If A is read in place, its rows are contiguous.
-  void (*tile_and_ask)(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted);
   // to[k * width + i] = from[i * step + k * k_step] for i < count, and 0 for count <= i < width.
   void (*pack)(T* to, int width, const T* from, std::int64_t step, std::int64_t k_step, int count, std::int64_t K);
   // Dot products of lines; the baseline is the obvious loop.
   void (*multiply_lines)(const LinesProduct<T>& product);
   void (*multiply_lines_baseline)(const LinesProduct<T>& product);
-  // One row: out (columns) = alpha * a (K) x b (K, columns) + beta * start; a's numbers are a_k apart, b's lines contiguous and b_k apart.
-  void (*multiply_row)(const Tile<T>& row, std::int64_t columns);
   // Multiplies and adds in registers only, `rounds` times: what the arithmetic units can do. Returns the number of operations.
   double (*spin_arithmetic)(std::int64_t rounds, T* result);
 };

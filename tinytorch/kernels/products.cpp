@@ -68,22 +68,11 @@ Tensor addmm_tuned(const Tensor& self, const Tensor& mat1, const Tensor& mat2, c
   const std::optional<Tensor> result = kernels::addmm_with(kernels::Activation::None, self, mat1, mat2, beta, alpha);
   return result ? *result : op::addmm.function(Layer::CPU)(self, mat1, mat2, beta, alpha);
 }
-
-Tensor bmm_tuned(const Tensor& self, const Tensor& mat2) {
-  if (self.scalar_type() != kFloat && self.scalar_type() != kDouble) return op::bmm.function(Layer::CPU)(self, mat2);
-  const std::int64_t batch = self.size(0), M = self.size(1), K = self.size(2), N = mat2.size(2);
-  const Tensor result = empty({batch, M, N}, self.options());
-  for_float_or_double(self.scalar_type(), [&]<class T>() {
-    kernels::multiply_batch<T>(batch, M, N, K, {self.data<T>(), self.stride(1), self.stride(2)}, self.stride(0), {mat2.data<T>(), mat2.stride(1), mat2.stride(2)}, mat2.stride(0), result.data<T>());
-  });
-  return result;
-}
 }  // namespace
 
 void register_tuned_products() {
   op::mm.set(Layer::TunedCPU, mm_tuned);
   op::addmm.set(Layer::TunedCPU, addmm_tuned);
-  op::bmm.set(Layer::TunedCPU, bmm_tuned);
 }
 
 }  // namespace tinytorch

@@ -1838,7 +1838,7 @@ TEST_CASE("divide_result: everything once, for every shape") {
 //
 // Nothing at all is packed where A has the rows of up to three tiles and B's lines are contiguous and fill at most half of the second cache: strip by strip, as a small product. For 20 rows, K of 200 and N of 800, a step of a recurrent layer, that is 31 instead of 38 microseconds (AVX-512); where B fills all of that cache, it is a tenth to a third slower.
 //
-// Some shapes have ways of their own, on which a part of this does not pay: one row, few rows, a layer's weights that packing would turn, stacks of small matrices. Chapter 62 adds them, and tiles that ask ahead for operands that are far away. `multiply` asks for the one before it goes a way of this module, and for the other before it
+// Some shapes have ways of their own, on which a part of this does not pay: one row, few rows, a layer's weights that packing would turn, stacks of small matrices. Chapter 62 adds them, and tiles that ask ahead for operands that are far away. `multiply` asks for the former before it divides a product (dot products of lines come first), and for the latter before it
 // computes the tiles of a block (`more_ways` below); as long as chapter 62 is not there, both are nullptr, and this module's ways do everything.
 //
 // `start` is what `addmm` adds: for a linear layer the bias, a line that every row starts from. So the bias costs nothing, no pass over the result of its own: it is the value with which the first block's sums are finished. A convolution that is a product (chapter 56) has one number of the bias for each *row*. Tiles read lines, so each

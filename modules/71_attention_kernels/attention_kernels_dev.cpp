@@ -337,7 +337,7 @@ T* out_head(const Tensor& x, std::int64_t b, std::int64_t h) {
 // %% [markdown]
 // ## Forward
 //
-// One query alone, the next token of a text, is a special case: packing the keys would cost more than reading them. Its scores are dot products of lines, as in module 16's few rows, and its output is a row times a matrix.
+// One query alone, the next token of a text, is a special case: packing the keys would cost more than reading them. Its scores are dot products of lines, as in module 16's few rows, and its output is a row times a matrix, for which chapter 62 has a kernel.
 
 // %%
 //| export kernels/attention.cpp

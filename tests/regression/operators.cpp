@@ -76,4 +76,20 @@ TEST_CASE("a leaf's gradient lies in memory as the leaf does") {
   }
 }
 
+// A place that was NaN made weights of NaN, which made NaN of the zeros around a volume; PyTorch 2.15 has 0, and no gradients there.
+TEST_CASE("grid_sample of volumes: what is no number lies outside") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  const Tensor volume = arange(8.0, kDouble).view({1, 1, 2, 2, 2}).requires_grad_();
+  const Tensor grid = tensor({nan, 0.0, 0.0, 0.0, nan, 0.0, 0.0, 0.0, nan, infinity, 0.0, 0.0, 0.0, -infinity, 0.0, 0.1, 0.2, 0.3}, kDouble).view({1, 6, 1, 1, 3}).requires_grad_();
+  for (const std::int64_t mode : {0, 1}) {
+    const Tensor read = grid_sampler(volume, grid, mode, 0, false);
+    CHECK_CLOSE(read.flatten(), tensor({0.0, 0.0, 0.0, 0.0, 0.0, mode == 0 ? 5.2 : 7.0}, kDouble));
+    volume.mutable_grad() = grid.mutable_grad() = Tensor();
+    read.sum().backward();
+    const Tensor shares = tensor({0.024, 0.036, 0.056, 0.084, 0.096, 0.144, 0.224, 0.336}, kDouble);
+    CHECK_CLOSE(volume.grad().flatten(), mode == 0 ? shares : tensor({0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0}, kDouble));
+    if (mode == 0) CHECK_CLOSE(grid.grad().view({6, 3}), cat({zeros({5, 3}, kDouble), tensor({{1.0, 2.0, 4.0}}, kDouble)}));
+  }
+}
+
 }  // namespace tinytorch

@@ -42,7 +42,9 @@ std::vector<Tensor> grid_places_composed(const Tensor& grid, IntArrayRef spatial
   std::vector<Tensor> places;
   for (std::int64_t d = 0; d < dims; ++d) {
     const std::int64_t size = spatial[static_cast<std::size_t>(d)];
-    places.push_back(padded_places(to_pixels(grid.select(-1, dims - 1 - d).flatten(1), size, align_corners), size, padding_mode, align_corners, dims == 2 ? 0 : static_cast<double>(size - 1)));
+    const Tensor place = padded_places(to_pixels(grid.select(-1, dims - 1 - d).flatten(1), size, align_corners), size, padding_mode, align_corners, dims == 2 ? 0 : static_cast<double>(size - 1));
+    // With zeros around a volume, a place that is no number is outside of it. As it is, it would make weights of NaN, and these do not let zeros be zeros.
+    places.push_back(dims == 3 && padding_mode == 0 ? where(place.isfinite(), place, full({}, -2, place.options())) : place);
   }
   return places;
 }

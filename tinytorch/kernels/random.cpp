@@ -2,13 +2,17 @@
 // edit the module, not this file.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
+#include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "tinytorch/core/ops.h"
 #include "tinytorch/core/random.h"
@@ -31,8 +35,25 @@ const kernels::RandomTable<T>& random_table_of() {
   else return random_table().in_double;
 }
 
-// Numbers for which words are made at a time, and how many of them a task takes: few, so that their words are still in a near cache when they are used.
-constexpr std::int64_t kDrawnTogether = 1 << 15, kDrawGrain = 1 << 12;
+// A lock that is held for some microseconds: a thread that went to sleep for it would wake too late.
+class BriefLock {
+ public:
+  void lock() {
+    for (int looks = 1; taken_.exchange(true, std::memory_order_acquire);) {
+      for (; taken_.load(std::memory_order_relaxed); ++looks) {
+#ifdef __x86_64__
+        __builtin_ia32_pause();
+#endif
+        if (looks % kLooks == 0) std::this_thread::yield();  // the thread that holds it may be waiting for this processor
+      }
+    }
+  }
+  void unlock() { taken_.store(false, std::memory_order_release); }
+
+ private:
+  static constexpr int kLooks = 256;
+  std::atomic<bool> taken_ = false;
+};
 
 // A generator's words in their order, as they are before tempering. The generator is locked meanwhile, and goes on behind the last word that was taken.
 class RawWords {
@@ -40,47 +61,69 @@ class RawWords {
   // For `numbers` numbers of `per` words.
   RawWords(std::optional<Generator> generator, std::int64_t numbers, int per)
       : generator_(generator ? *std::move(generator) : default_generator()), lock_(generator_.mutex()), data_(generator_.engine().data()),
-        together_(std::min(numbers, get_num_threads() == 1 ? kDrawGrain : kDrawnTogether)), words_(std::make_unique_for_overwrite<std::uint32_t[]>(static_cast<std::size_t>(together_ * per + 2 * N))) {
-    std::copy_n(data_.state_.data(), N, words_.get());
-  }
+        threads_(std::clamp<std::int64_t>(numbers / kWorthAThread, 1, get_num_threads())), together_(drawn_together(numbers, threads_)), room_(together_ * per + 2 * N), buffers_(static_cast<std::size_t>(threads_)) {}
   ~RawWords() {
-    std::copy_n(words_.get() + state_, N, data_.state_.data());
+    if (state_ != data_.state_.data()) std::copy_n(state_, N, data_.state_.data());
     generator_.engine().set_data(data_);
   }
   RawWords(const RawWords&) = delete;
   RawWords& operator=(const RawWords&) = delete;
 
-  // How many numbers may be drawn at once.
-  std::int64_t together() const { return together_; }
-  const std::uint32_t* take(std::int64_t count);
+  std::int64_t threads() const { return threads_; }    // that shall draw
+  std::int64_t together() const { return together_; }  // how many numbers each draws at a time
+
+  // The next `count` words, at most those of together() numbers; they stay until thread `own` takes more. REQUIRES: one thread at a time calls this.
+  const std::uint32_t* take(std::int64_t own, std::int64_t count);
 
  private:
-  static constexpr std::int64_t N = mt19937_data_pod::N;
+  static constexpr std::int64_t N = mt19937_data_pod::N, kWorthAThread = 1 << 14;
+  static std::int64_t drawn_together(std::int64_t numbers, std::int64_t threads);
+  struct Free {
+    void operator()(std::uint32_t* words) const { ::operator delete(words, std::align_val_t{64}); }
+  };
   Generator generator_;
   std::lock_guard<std::mutex> lock_;
   mt19937_data_pod data_;
-  std::int64_t together_, state_ = 0;       // where in words_ the state lies, 624 words
-  std::unique_ptr<std::uint32_t[]> words_;  // a state, and what follows from it
+  const std::uint32_t* state_ = data_.state_.data();  // 624 words: later those at the end of the buffer that was filled last
+  std::int64_t threads_, together_, room_;
+  std::vector<std::unique_ptr<std::uint32_t, Free>> buffers_;  // of each thread: a state, and what follows from it
 };
 
-// The next `count` words, at most those of together() numbers. They stay until more are taken.
-const std::uint32_t* RawWords::take(std::int64_t count) {
-  if (state_ > 0) std::copy_n(words_.get() + state_, N, words_.get());
-  const std::int64_t first = data_.next_, stop = first + count;
-  state_ = (stop - 1) / N * N;  // that of the last word: new ones are made when they are asked for
-  random_table().next_words(words_.get() + N, state_);
-  data_.next_ = static_cast<std::uint32_t>(stop - state_);
-  return words_.get() + first;
+// A thread alone takes so few that their words stay in its nearest cache. Of several each fetches 624 words of state from the cache of another and then makes its own, while the others may have to wait; so it takes many, but no more than let all threads end at about the same time.
+std::int64_t RawWords::drawn_together(std::int64_t numbers, std::int64_t threads) {
+  if (threads == 1) return std::min<std::int64_t>(numbers, 1 << 12);
+  return std::clamp<std::int64_t>(numbers / (4 * threads), 1 << 12, 1 << 15) / 16 * 16;
 }
 
-// Calls f(place, words, count) for all of `count` numbers at `out`, `per` words for a number, in pieces of whole blocks of 16; on the threads of the pool.
+const std::uint32_t* RawWords::take(std::int64_t own, std::int64_t count) {
+  auto& buffer = buffers_[static_cast<std::size_t>(own)];
+  if (!buffer) buffer.reset(static_cast<std::uint32_t*>(::operator new(static_cast<std::size_t>(room_) * sizeof(std::uint32_t), std::align_val_t{64})));
+  std::uint32_t* const words = buffer.get();
+  if (state_ != words) std::copy_n(state_, N, words);
+  const std::int64_t first = data_.next_, stop = first + count, made = (stop - 1) / N * N;  // up to the state of the last word: new ones are made when they are asked for
+  random_table().next_words(words + N, made);
+  state_ = words + made;
+  data_.next_ = static_cast<std::uint32_t>(stop - made);
+  return words + first;
+}
+
+// Calls f(place, words, count) for all of `count` numbers at `out`, `per` words for a number, in pieces of whole blocks of 16; on the threads of the pool, which take turns at making the words of their next piece.
 template <class T, class F>
 void fill_drawn(T* out, std::int64_t count, int per, RawWords& raw, F f) {
-  for (std::int64_t first = 0; first < count; first += raw.together()) {
-    const std::int64_t numbers = std::min(raw.together(), count - first);
-    const std::uint32_t* const words = raw.take(numbers * per);
-    parallel_for(0, numbers, kDrawGrain, [&](std::int64_t begin, std::int64_t end) { f(out + first + begin, words + begin * per, end - begin); });
-  }
+  BriefLock turn;
+  std::int64_t next = 0;
+  kernels::run_tasks(raw.threads(), [&](std::int64_t own) {
+    for (;;) {
+      std::unique_lock my_turn(turn, std::defer_lock);
+      if (raw.threads() > 1) my_turn.lock();
+      const std::int64_t first = next, numbers = std::min(raw.together(), count - first);
+      if (numbers == 0) return;
+      const std::uint32_t* const words = raw.take(own, numbers * per);
+      next += numbers;
+      if (my_turn) my_turn.unlock();
+      f(out + first, words, numbers);
+    }
+  });
 }
 
 bool is_drawn_type(ScalarType type) { return type == kFloat || type == kDouble; }
@@ -120,8 +163,8 @@ const Tensor& normal_tuned(const Tensor& self, double mean, double std, std::opt
     const std::int64_t whole = self.numel() / 16 * 16;
     fill_drawn(self.data<T>(), whole, per, raw, draw);
     if (whole == self.numel()) return;
-    raw.take((self.numel() - whole) * per);
-    draw(self.data<T>() + self.numel() - 16, raw.take(16 * per), 16);
+    raw.take(0, (self.numel() - whole) * per);
+    draw(self.data<T>() + self.numel() - 16, raw.take(0, 16 * per), 16);
   });
   return self;
 }

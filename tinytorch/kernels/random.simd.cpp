@@ -5,6 +5,9 @@
 #define TINYTORCH_CAPABILITY DEFAULT
 #endif
 #include <hwy/highway.h>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include "tinytorch/kernels/random_kernels.h"
 #include "tinytorch/kernels/vector_math-inl.h"
 
@@ -44,18 +47,24 @@ HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(siz
   return hn::Mul(hn::ConvertTo(d, hn::BitCast(di, bits)), hn::Set(d, 0x1p-24f));
 }
 
+// Two words in 64 bits, the first in the lower half.
+template <class D>
+HWY_INLINE hn::Vec<D> tempered_pairs(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 8) {
+#if HWY_TARGET == HWY_SCALAR  // vectors of one word
+  const hn::ScalableTag<std::uint32_t> dw;
+  const std::uint64_t first = hn::GetLane(tempered(dw, hn::Set(dw, words[0]))), second = hn::GetLane(tempered(dw, hn::Set(dw, words[1])));
+  return hn::Set(d, first | second << 32);
+#else
+  const hn::Repartition<std::uint32_t, D> dw;
+  return hn::BitCast(d, tempered(dw, hn::LoadU(dw, words)));
+#endif
+}
+
 // Doubles out of the low 53 bits of two words, the first of which is the upper half. 32 bits at a time become a double by standing in the mantissa of 2^84 (2^52); taking those away again is exact.
 template <class D>
 HWY_INLINE hn::Vec<D> unit_numbers(D d, const std::uint32_t* words) requires(sizeof(hn::TFromD<D>) == 8) {
   const hn::RebindToUnsigned<D> du;
-#if HWY_TARGET == HWY_SCALAR  // vectors of one word
-  const hn::ScalableTag<std::uint32_t> dw;
-  const std::uint64_t first = hn::GetLane(tempered(dw, hn::Set(dw, words[0]))), second = hn::GetLane(tempered(dw, hn::Set(dw, words[1])));
-  const auto both = hn::Set(du, first | second << 32);
-#else
-  const hn::Repartition<std::uint32_t, D> dw;
-  const auto both = hn::BitCast(du, tempered(dw, hn::LoadU(dw, words)));
-#endif
+  const auto both = tempered_pairs(du, words);
   const auto high = hn::And(both, hn::Set(du, (std::uint64_t{1} << 21) - 1));
   const auto low = hn::ShiftRight<32>(both);
   const auto high_number = hn::BitCast(d, hn::Or(high, hn::BitCast(du, hn::Set(d, 0x1p84))));
@@ -100,27 +109,33 @@ void normal(T* out, const std::uint32_t* words, std::int64_t count, T mean, T st
   }
 }
 
-void bernoulli_double(double* out, const std::uint32_t* words, std::int64_t count, double p) {
-  fill_from_words(out, words, count, 2, [&](auto d, const std::uint32_t* from) { return hn::IfThenElseZero(hn::Lt(unit_numbers(d, from), hn::Set(d, p)), hn::Set(d, 1.0)); });
-}
-
-void bernoulli_float(float* out, const std::uint32_t* words, std::int64_t count, double p) {
-  const hn::ScalableTag<double> d;
-  const hn::Rebind<float, hn::ScalableTag<double>> df;
-  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<double>());
+// No number needs to be made: the whole number w of 53 bits stands for w / 2^53, which is below p where w is below p 2^53, rounded up. Then the sign bit of the difference is set.
+template <class T>
+void bernoulli(T* out, const std::uint32_t* words, std::int64_t count, double p) {
+  const hn::ScalableTag<std::uint64_t> d;
+  const hn::Rebind<T, decltype(d)> dt;
+  const hn::RebindToUnsigned<decltype(dt)> bits;
+  constexpr std::int64_t lanes = LanesOf(hn::ScalableTag<std::uint64_t>());
+  const auto mask = hn::Set(d, (std::uint64_t{1} << 53) - 1), limit = hn::Set(d, static_cast<std::uint64_t>(std::ceil(p * 0x1p53)));
+  const auto one = hn::Set(d, std::uint64_t{std::bit_cast<hn::TFromD<decltype(bits)>>(T{1})});
+  const auto chosen = [&](const std::uint32_t* from) {
+    const auto whole = hn::And(hn::RotateRight<32>(tempered_pairs(d, from)), mask);
+    const auto below = hn::ShiftRight<63>(hn::Sub(whole, limit));
+    const auto ones = hn::And(hn::Sub(hn::Zero(d), below), one);
+    if constexpr (sizeof(T) == 8) return hn::BitCast(dt, ones);
+    else return hn::BitCast(dt, hn::TruncateTo(bits, ones));
+  };
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto chosen = hn::IfThenElseZero(hn::Lt(unit_numbers(d, words + 2 * i), hn::Set(d, p)), hn::Set(d, 1.0));
-    hn::StoreU(hn::DemoteTo(df, chosen), df, out + i);
-  }
-  double rest[static_cast<std::size_t>(lanes)];
-  bernoulli_double(rest, words + 2 * i, count - i, p);
-  for (std::int64_t k = 0; i + k < count; ++k) out[i + k] = static_cast<float>(rest[k]);
+  for (; i + lanes <= count; i += lanes) hn::StoreU(chosen(words + 2 * i), dt, out + i);
+  if (i == count) return;
+  std::uint32_t last[2 * static_cast<std::size_t>(lanes)] = {};
+  for (std::int64_t k = 0; k < 2 * (count - i); ++k) last[k] = words[2 * i + k];
+  StorePart(chosen(last), dt, out + i, count - i);
 }
 }  // namespace
 
 constinit const RandomKernels random_kernels = {next_words, HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON,
-                                                {uniform<float>, normal<float>, bernoulli_float}, {uniform<double>, normal<double>, bernoulli_double}};
+                                                {uniform<float>, normal<float>, bernoulli<float>}, {uniform<double>, normal<double>, bernoulli<double>}};
 }  // namespace kernels::TINYTORCH_CAPABILITY
 
 }  // namespace tinytorch

@@ -49,6 +49,11 @@ for label, count in (("16 MB", 1 << 22), ("512 MB", 1 << 27)):
     for work, moved in (("softmax", 8), ("layer_norm", 8), ("cross_entropy", 4), ("sum_rows", 4), ("sum_columns", 4)):
         case("memory-bound", f"{work} {label}", f"{work} {rows} 1024", "torch numpy", bytes=moved * count, **memory)
 
+# What an operator leaves of the memory's bandwidth.
+n, r = 1 << 27, 1 << 17
+for work, arguments, moved in (("exp", n, 8), ("tanh", n, 8), ("relu", n, 8), ("add", n, 12), ("sum", n, 4), ("softmax", f"{r} 1024", 8), ("layer_norm", f"{r} 1024", 8), ("cross_entropy", f"{r} 1024", 4), ("sum_rows", f"{r} 1024", 4), ("sum_columns", f"{r} 1024", 4)):
+    case("memory-bound", f"{work} 512 MB, beside moving its bytes", f"{work} {arguments}", "tinytorch-moving", bytes=moved * n, line="the same on 512 MB, as a share of the memory's bandwidth", at_least=0.85, aim=1.0)
+
 CONV = dict(line="conv 3x3 64->64 56x56 b8 forward + backward", at_least=1.5, aim=1.5)
 flops = 2 * 8 * 64 * 64 * 9 * 56 * 56
 case("conv", "3x3 64->64 56x56 b8 forward", "convolution 8 64 64 56 3 1 1 0", "torch torch-channels-last", flops)

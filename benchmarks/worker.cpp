@@ -47,6 +47,39 @@ Prepared unary(const Arguments& a, Tensor (*function)(const Tensor&)) {
   return forward_only([x, function] { return function(x); });
 }
 
+// The peer tinytorch-moving: of what memory bounds, only the way from and to memory.
+bool only_moves = false;
+
+// Reads all bytes of x along four streams, and no more than that.
+std::uint64_t read_all(const Tensor& x) {
+  const auto* const words = static_cast<const std::uint64_t*>(x.data_ptr());
+  constexpr std::int64_t line = 8, ahead = 2048 / sizeof(std::uint64_t);
+  const std::int64_t stream = x.numel() * static_cast<std::int64_t>(x.element_size()) / 32 / line * line;
+  std::uint64_t seen[line] = {};
+  for (std::int64_t i = 0; i < stream; i += line)
+    for (std::int64_t from = i; from < 4 * stream; from += stream) {
+      __builtin_prefetch(words + from + ahead);
+      for (std::int64_t k = 0; k < line; ++k) seen[k] |= words[from + k];
+    }
+  std::uint64_t all = 0;
+  for (const std::uint64_t word : seen) all |= word;
+  return all;
+}
+
+// `work` of so many numbers as tinytorch-moving does it.
+Prepared moving(const std::string& work, const Arguments& a) {
+  std::int64_t numbers_moved = 1;
+  for (const long size : a) numbers_moved *= size;
+  const bool reads = work == "sum" || work == "sum_rows" || work == "sum_columns" || work == "cross_entropy";
+  // Two arrays in and one out are the bytes of one and a half, in and out.
+  const Tensor x = numbers({work == "add" ? numbers_moved / 2 * 3 : numbers_moved});
+  if (reads) return {[x] { return static_cast<double>(read_all(x)); }};
+  return {[x] {
+    const NoGradGuard no_grad;
+    return static_cast<double>(x.clone().numel());
+  }};
+}
+
 // A model, an optimizer and a batch: one call is a whole step.
 template <class Model, class Optimizer>
 Prepared training(Model model, std::shared_ptr<Optimizer> optimizer, std::function<Tensor(Model&)> loss_of) {
@@ -277,7 +310,9 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "memory") == 0) return print_peak_bytes(lenet_step({64}), 20);
   without_profile = argc > 1 && std::strcmp(argv[1], "unwatched") == 0;
   half_as_float = argc > 1 && std::strcmp(argv[1], "float32") == 0;
+  only_moves = argc > 1 && std::strcmp(argv[1], "moving") == 0;
   return serve([](const std::string& work, const Arguments& arguments) {
+    if (only_moves) return moving(work, arguments);
     if (const auto found = works().find(work); found != works().end()) return found->second(arguments);
     const auto function = functions().find(work);
     return function == functions().end() ? Prepared() : one_function(function->second);

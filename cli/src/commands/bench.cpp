@@ -154,7 +154,7 @@ void add_bench_command(CLI::App& app) {
   command->require_subcommand(0, 1);
   const auto suites = std::make_shared<SuiteArguments>();
   command->add_option("suites", suites->suites, "suites of benchmarks/cases.json; none: all");
-  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime, tinytorch-float32, tinytorch-unwatched; none: what is installed")->delimiter(',');
+  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime, tinytorch-float32, tinytorch-unwatched, tinytorch-moving; none: what is installed")->delimiter(',');
   command->add_option("--install", suites->install, "install these peers from PyPI into an environment of their own")->delimiter(',');
   command->add_option("--python", suites->python, "a python that has the peers already");
   command->add_option("--json", suites->json, "the file for the result");

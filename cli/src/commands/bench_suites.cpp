@@ -19,7 +19,7 @@
 namespace tito {
 namespace {
 
-const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32", "tinytorch-unwatched"};
+const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32", "tinytorch-unwatched", "tinytorch-moving"};
 
 // Runs a command that prints; throws when it fails.
 void run_shown(const Command& command, const ProcessOptions& given = {}) {
@@ -177,6 +177,7 @@ class SuiteRun {
     if (peer == "libtorch" && !has_suite("overhead") && !has_suite("start-up") && !has_suite("memory")) return false;
     if (peer == "tinytorch-float32" && !has_suite("decode")) return false;
     if (peer == "tinytorch-unwatched" && !has_suite("overhead")) return false;
+    if (peer == "tinytorch-moving" && !has_suite("memory-bound")) return false;
     const std::string package = package_of(peer);
     if (versions_.at(package).empty()) return false;
     add("--peer", peer + "=" + (peer == "libtorch" ? libtorch_command() : package == "tinytorch" ? worker.string() + peer.substr(package.size()).replace(0, 1, " ") : python_command(peer, package)));

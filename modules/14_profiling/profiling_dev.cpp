@@ -54,6 +54,8 @@
 #include "tinytorch/profiling/events.h"
 //| export profiling/flops.cpp
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 #include <unordered_map>
 //| export profiling/averages.h
 #include "tinytorch/profiling/event_list.h"
@@ -77,15 +79,16 @@
 #include <mutex>
 #include <unordered_map>
 #include <utility>
+#include "tinytorch/core/warning.h"
 #include "tinytorch/profiling/flops.h"
 #include "tinytorch/profiling/trace.h"
 //| export profiling/trace.h
 #include "tinytorch/profiling/events.h"
 //| export profiling/trace.cpp
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include "tinytorch/serialize/file.h"
 //| export profiling/flame.h
 #include "tinytorch/profiling/events.h"
 //| export profiling/roofline.h
@@ -798,27 +801,42 @@ TEST_CASE("link: a node belongs to the event that recorded its number") {
 //       mm (M, K) x (K, N)            2 M N K
 //       bmm (B, M, K) x (B, K, N)     2 B M N K
 //       addmm                         2 M N K            (the addition of `self` is not counted, as in PyTorch)
+//       addmm with an activation      2 M N K + M N
 //       convolution                   2 x results x (C / groups) x kernel        = 2 x results x weight.numel() / weight.size(0)
 //       its two gradients             the same: each product of the forward pass is used once more in each
 //       attention (B.., L, D), S keys 4 B.. L S D        two products
+//       its gradient                  10 B.. L S D       the scores once more, and two products for each of the two
 //       elementwise, reductions       1 for each element of the largest tensor that takes part
+//         their gradients             2: the slope, and the product with what comes from behind
 //       softmax, log_softmax          5: maximum, difference, exp, sum, division
+//         their gradients             4: product, sum, difference, product;  6 for cross_entropy's: softmax, and a product
+//       layer_norm, batch_norm,       8: 1 for the mean, 3 for the variance (difference, square, sum), 2 to normalize, 2 for weight and bias
+//         group_norm; rms_norm           4: square, sum, two products
+//         their gradients             twice as many as layer_norm
+//       an optimizer's whole step     for each parameter: SGD 2, Adagrad 7, RMSprop 9, Adam 13, and 2 more for each further kind of state (momentum, amsgrad)
 //       views, copies, gathers        0: they move or they do not even do that
 //
-// An exponential counts as one, as it does in PyTorch, although it costs ten times as much as an addition: FLOPs compare algorithms and place operators under a roofline; they are not seconds.
+// An exponential counts as one, although it costs ten times as much as an addition: FLOPs compare algorithms and place operators under a roofline; they are not seconds. (PyTorch's profiler counts less: with `with_flops` only mm, addmm, bmm, baddbmm, conv2d, add and mul; an exponential or a softmax is 0 there.)
 //
-// *Bytes* are what must be moved at least once: every input is read and every output written. A view moves nothing. A function in place reads and writes its first argument, unless it only writes (`copy_`, `fill_`, `zero_` and the random ones).
+// An operator may be composed of others: without a kernel of its own `layer_norm` calls `mean`, `sub` and so on, which are events inside of it. Then they count, and it does not, or the same work would be there twice. Only a convolution or attention that is composed of products stands in the table with its
+// own count as well, since that is the row in which one looks for it: do not add the rows up there.
+//
+// *Bytes* are what must be moved at least once: every input is read and every output written. A view moves nothing. A function in place reads and writes its first argument, unless it only writes (`copy_`, `fill_`, `zero_` and the random ones). What picks a part of its first argument (`embedding`, `index_select`, `gather`) or
+// changes a part of it (`index_add_`, `scatter_`) moves that part: four rows of a table of 50,000 are four rows. A step of an optimizer reads everything that it is given and writes all but the gradients.
 
 // %%
 //| export profiling/flops.h
 namespace autograd::profiler {
 
 // Floating-point operations of one call of operator `event.name`, from the sizes of its inputs and outputs; 0 for an operator without a formula.
-// Source: torch/csrc/profiler/util.cpp (computeFlops).
+// Source: torch/csrc/profiler/util.cpp (computeFlops), which has formulas for fewer.
 std::int64_t flops_of(const FunctionEvent& event);
 
 // The bytes that the call must read and write at least. 0 for a view.
 std::int64_t bytes_of(const FunctionEvent& event);
+
+// Takes the FLOPs away of operators that are counted by the element, but were composed of others which have some. O(events).
+void leave_work_to_parts(std::vector<FunctionEvent>& events);
 
 }  // namespace autograd::profiler
 
@@ -826,17 +844,29 @@ std::int64_t bytes_of(const FunctionEvent& event);
 //| export profiling/flops.cpp
 namespace {
 // Operations for each element of the largest tensor of the call.
-const std::unordered_map<std::string_view, std::int64_t>& operations_per_element() {
-  static const std::unordered_map<std::string_view, std::int64_t> table = [] {
-    std::unordered_map<std::string_view, std::int64_t> made;
+const std::unordered_map<std::string, std::int64_t>& operations_per_element() {
+  static const std::unordered_map<std::string, std::int64_t> table = [] {
+    std::unordered_map<std::string, std::int64_t> made;
     for (const char* name : {"abs",     "add",        "add_",   "all",        "amax",       "amin",    "any",     "argmax", "argmin",     "atan",    "ceil",    "clamp",   "cos",
                              "cumsum",  "div",        "div_",   "elu",        "eq",         "erf",     "exp",     "expm1",  "floor",      "floor_divide", "ge", "gelu",    "gt",
                              "le",      "leaky_relu", "lerp",    "lerp_",  "log",        "log10",      "log1p",   "log2",    "lt",     "max",        "maximum", "min",     "minimum", "mul",
                              "mul_",    "ne",         "neg",    "norm",       "pow",        "pow_",    "prod",    "reciprocal", "relu",   "relu_",   "remainder", "round", "rsqrt",
                              "sigmoid", "sign",       "silu",   "sin",        "softplus",   "sqrt",    "sub",     "sub_",   "sum",        "tan",     "tanh",    "trunc",   "where"})
       made[name] = 1;
+    for (const char* name : {"acos", "acosh", "asin", "asinh", "atan2", "atanh", "cosh", "erfc", "erfinv", "exp2", "fmod", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hypot", "lgamma", "log_sigmoid", "logaddexp", "logit", "mean",
+                             "mish", "prelu", "sinh", "softshrink", "threshold"})
+      made[name] = 1;
+    for (const char* name : {"elu_backward",       "gelu_backward", "gelu_tanh_backward", "glu_backward",  "hardswish_backward", "hardtanh_backward", "leaky_relu_backward",
+                             "logit_backward", "relu_backward", "shrink_backward",    "sigmoid_backward", "silu_backward",   "softplus_backward", "channel_affine"})
+      made[name] = 2;
     for (const char* name : {"addcmul", "addcdiv", "addcmul_", "addcdiv_", "var", "std"}) made[name] = 3;
     for (const char* name : {"softmax", "log_softmax", "cross_entropy"}) made[name] = 5;
+    for (const char* name : {"softmax_backward", "log_softmax_backward", "rms_norm"}) made[name] = 4;
+    made["cross_entropy_backward"] = 6;
+    for (const char* name : {"layer_norm", "batch_norm", "group_norm"}) {
+      made[name] = 8;
+      made[name + std::string("_backward")] = 16;
+    }
     return made;
   }();
   return table;
@@ -847,6 +877,66 @@ std::int64_t largest_numel(const autograd::profiler::FunctionEvent& event) {
   for (const auto& tensor : event.inputs) largest = std::max(largest, tensor.numel());
   for (const auto& tensor : event.outputs) largest = std::max(largest, tensor.numel());
   return largest;
+}
+
+// The whole step of an optimizer in one call. Its tensors are lists of the same length, one after the other: parameters, gradients, and a list for each kind of state.
+struct WholeStep {
+  const char* name;
+  std::int64_t operations;  // for each parameter
+  std::size_t fewest_lists, most_lists;
+};
+
+const WholeStep* whole_step(std::string_view name) {
+  static constexpr WholeStep steps[] = {{"fused_sgd", 2, 2, 3}, {"fused_adagrad", 7, 3, 3}, {"fused_rmsprop", 9, 3, 5}, {"fused_adam", 13, 4, 5}};
+  const auto found = std::find_if(std::begin(steps), std::end(steps), [&](const WholeStep& step) { return step.name == name; });
+  return found == std::end(steps) ? nullptr : found;
+}
+
+// How many lists the tensors of such a call are: as few as their sizes allow. 0 if none fits.
+std::size_t lists_of(const WholeStep& step, const std::vector<autograd::profiler::TensorInfo>& tensors) {
+  for (std::size_t lists = step.fewest_lists; lists <= step.most_lists; ++lists) {
+    const std::size_t length = tensors.size() / lists;
+    if (length == 0 || length * lists != tensors.size()) continue;
+    bool fits = true;
+    for (std::size_t i = length; i < tensors.size(); ++i) fits = fits && IntArrayRef(tensors[i].sizes) == IntArrayRef(tensors[i - length].sizes);
+    if (fits) return lists;
+  }
+  return 0;
+}
+
+// The kernel for a whole step runs in a layer of its own. On the layer CPU nothing happens in this call: the optimizer composes its step of other operators.
+bool was_done(const autograd::profiler::FunctionEvent& event) { return event.layer != Layer::CPU; }
+
+std::int64_t step_flops(const WholeStep& step, const autograd::profiler::FunctionEvent& event) {
+  const std::size_t lists = was_done(event) ? lists_of(step, event.inputs) : 0;
+  if (lists == 0) return 0;
+  std::int64_t parameters = 0;
+  for (std::size_t i = 0; i < event.inputs.size() / lists; ++i) parameters += event.inputs[i].numel();
+  return (step.operations + 2 * static_cast<std::int64_t>(lists - step.fewest_lists)) * parameters;
+}
+
+std::int64_t step_bytes(const WholeStep& step, const autograd::profiler::FunctionEvent& event) {
+  const std::size_t lists = was_done(event) ? lists_of(step, event.inputs) : 0;
+  std::int64_t read = 0, gradients = 0;
+  for (std::size_t i = 0; lists > 0 && i < event.inputs.size(); ++i) {
+    const std::size_t length = event.inputs.size() / lists;
+    read += event.inputs[i].bytes;
+    if (i / length == 1) gradients += event.inputs[i].bytes;
+  }
+  return 2 * read - gradients;
+}
+
+// How many elements of its first tensor an operator picks or changes; -1 for one that needs all of them. Of index_put_, which may stretch its values and count a mask's elements, at least so many.
+std::int64_t picked_numel(const autograd::profiler::FunctionEvent& event) {
+  const auto& in = event.inputs;
+  if (in.size() < 2 || event.outputs.empty()) return -1;
+  for (const char* name : {"embedding", "gather", "index", "index_select"})
+    if (event.name == name) return event.outputs[0].numel();
+  if (event.name == "sum_bags") return in[0].sizes.empty() || in[0].sizes[0] == 0 ? -1 : in[1].numel() * (in[0].numel() / in[0].sizes[0]);
+  for (const char* name : {"nll_loss", "nll_loss2d", "scatter_", "scatter_add_"})
+    if (event.name == name) return in[1].numel();
+  if (event.name == "index_add_" || event.name == "index_put_") return in.back().numel();
+  return -1;
 }
 }  // namespace
 
@@ -912,11 +1002,18 @@ std::int64_t product_flops(const autograd::profiler::FunctionEvent& event) {
 // %%
 //| export profiling/flops.cpp
 std::int64_t autograd::profiler::flops_of(const FunctionEvent& event) {
-  if (event.scope != RecordScope::FUNCTION || event.outputs.empty()) return 0;
+  if (event.scope != RecordScope::FUNCTION) return 0;
+  if (const WholeStep* const step = whole_step(event.name)) return step_flops(*step, event);
+  if (event.outputs.empty()) return 0;
   if (event.name == "_scaled_dot_product_flash_attention_for_cpu" && event.inputs.size() >= 2) {
     const DimVector& keys = event.inputs[1].sizes;
     return 4 * event.inputs[0].numel() * keys[keys.size() - 2];
   }
+  if (event.name == "_scaled_dot_product_flash_attention_for_cpu_backward" && event.inputs.size() >= 3) {
+    const DimVector& keys = event.inputs[2].sizes;  // behind the gradient of the result and the queries
+    return 10 * event.inputs[1].numel() * keys[keys.size() - 2];
+  }
+  if (event.name == "_addmm_activation" && event.inputs.size() >= 2) return (2 * event.inputs[1].sizes[1] + 1) * event.outputs[0].numel();  // addmm, and the activation
   if (const std::int64_t products = product_flops(event); products >= 0) return products;
   const auto entry = operations_per_element().find(event.name);
   return entry == operations_per_element().end() ? 0 : entry->second * largest_numel(event);
@@ -924,17 +1021,33 @@ std::int64_t autograd::profiler::flops_of(const FunctionEvent& event) {
 
 std::int64_t autograd::profiler::bytes_of(const FunctionEvent& event) {
   if (event.scope != RecordScope::FUNCTION) return 0;
+  if (const WholeStep* const step = whole_step(event.name)) return step_bytes(*step, event);
   const bool in_place = event.name.ends_with('_');
   bool only_writes = false;
-  for (const char* name : {"copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_"}) only_writes = only_writes || event.name == name;
+  for (const char* name : {"copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_", "scatter_", "index_put_"}) only_writes = only_writes || event.name == name;
   std::int64_t bytes = 0;
   for (std::size_t i = only_writes ? 1 : 0; i < event.inputs.size(); ++i) bytes += event.inputs[i].bytes;
+  if (const std::int64_t picked = picked_numel(event); picked >= 0) {
+    const TensorInfo& first = event.inputs[0];
+    const std::int64_t part = std::min(first.bytes, picked * static_cast<std::int64_t>(elementSize(first.dtype)));
+    if (in_place) return bytes - (only_writes ? 0 : first.bytes - part) + part;
+    bytes -= first.bytes - part;
+  }
   for (const TensorInfo& output : event.outputs) {
     const bool is_view = !in_place && std::any_of(event.inputs.begin(), event.inputs.end(), [&](const TensorInfo& input) { return input.storage == output.storage; });
     if (is_view) return 0;
     bytes += output.bytes;
   }
   return bytes;
+}
+
+void autograd::profiler::leave_work_to_parts(std::vector<FunctionEvent>& events) {
+  std::vector<bool> has_parts(events.size());
+  for (std::size_t i = events.size(); i-- > 0;) {  // parts stand behind what they are parts of
+    FunctionEvent& event = events[i];
+    if (event.parent >= 0 && (event.flops > 0 || has_parts[i])) has_parts[static_cast<std::size_t>(event.parent)] = true;
+    if (has_parts[i] && operations_per_element().contains(event.name)) event.flops = 0;
+  }
 }
 
 // %%
@@ -963,6 +1076,11 @@ TEST_CASE("flops and bytes: from the shapes alone") {
   CHECK_EQ(flops_of(call_with("softmax", {{4, 10}}, {{4, 10}})), 200);
   CHECK_EQ(flops_of(call_with("_scaled_dot_product_flash_attention_for_cpu", {{2, 4, 8, 16}, {2, 4, 9, 16}, {2, 4, 9, 16}}, {{2, 4, 8, 16}})), 4 * 2 * 4 * 8 * 9 * 16);
   CHECK_EQ(flops_of(call_with("gather", {{4, 4}, {4, 4}}, {{4, 4}})), 0);
+  CHECK_EQ(flops_of(call_with("_scaled_dot_product_flash_attention_for_cpu_backward", {{2, 4, 8, 16}, {2, 4, 8, 16}, {2, 4, 9, 16}, {2, 4, 9, 16}}, {{2, 4, 8, 16}})), 10 * 2 * 4 * 8 * 9 * 16);
+  CHECK_EQ(flops_of(call_with("_addmm_activation", {{4}, {2, 3}, {3, 4}}, {{2, 4}})), 48 + 8);
+  CHECK_EQ(flops_of(call_with("layer_norm", {{2, 5}, {5}, {5}}, {{2, 5}})), 80);
+  CHECK_EQ(flops_of(call_with("layer_norm_backward", {{2, 5}, {2, 5}, {5}}, {{2, 5}, {5}, {5}})), 160);
+  CHECK_EQ(flops_of(call_with("relu_backward", {{7}, {7}}, {{7}})), 14);
 
   CHECK_EQ(bytes_of(call_with("mm", {{2, 3}, {3, 4}}, {{2, 4}})), 4 * (6 + 12 + 8));
   CHECK_EQ(bytes_of(call_with("copy_", {{8}, {8}}, {{8}})), 4 * (8 + 8));        // reads one, writes the other
@@ -970,6 +1088,42 @@ TEST_CASE("flops and bytes: from the shapes alone") {
   FunctionEvent view = call_with("view", {{2, 3}}, {{6}});
   view.outputs[0].storage = view.inputs[0].storage;
   CHECK_EQ(bytes_of(view), 0);
+}
+
+TEST_CASE("bytes: of a table the rows that are picked or changed, and of a step all that it writes") {
+  const auto with_indices = [](FunctionEvent event) {
+    event.inputs[1].dtype = kLong;
+    event.inputs[1].bytes *= 2;
+    return event;
+  };
+  CHECK_EQ(bytes_of(with_indices(call_with("index_select", {{50000, 768}, {4}}, {{4, 768}}))), 2 * 4 * 768 * 4 + 4 * 8);
+  CHECK_EQ(bytes_of(with_indices(call_with("embedding", {{50257, 64}, {128}}, {{128, 64}}))), 2 * 128 * 64 * 4 + 128 * 8);
+  CHECK_EQ(bytes_of(with_indices(call_with("embedding", {{2, 64}, {128}}, {{128, 64}}))), (2 + 128) * 64 * 4 + 128 * 8);  // a row again costs nothing
+  CHECK_EQ(bytes_of(with_indices(call_with("index_add_", {{50000, 8}, {3}, {3, 8}}, {{50000, 8}}))), 3 * (3 * 8 * 4) + 3 * 8);
+  CHECK_EQ(bytes_of(with_indices(call_with("scatter_", {{50000}, {3}, {3}}, {{50000}}))), 2 * 3 * 4 + 3 * 8);
+  CHECK_EQ(bytes_of(with_indices(call_with("nll_loss", {{32, 1000}, {32}}, {{}}))), 32 * 4 + 32 * 8 + 4);
+  // Adam: two parameters, their gradients, and two lists of means. All is read, and all but the gradients is written.
+  FunctionEvent step = call_with("fused_adam", {{3, 4}, {5}, {3, 4}, {5}, {3, 4}, {5}, {3, 4}, {5}}, {});
+  step.layer = Layer::TunedCPU;
+  CHECK_EQ(bytes_of(step), (4 + 3) * 17 * 4);
+  CHECK_EQ(flops_of(step), 13 * 17);
+  FunctionEvent momentum = call_with("fused_sgd", {{3, 4}, {5}, {3, 4}, {5}, {3, 4}, {5}}, {});
+  momentum.layer = Layer::TunedCPU;
+  CHECK_EQ(bytes_of(momentum), (3 + 2) * 17 * 4);
+  CHECK_EQ(flops_of(momentum), 4 * 17);
+  step.layer = Layer::CPU;  // nothing was done there
+  CHECK_EQ(flops_of(step), 0);
+  CHECK_EQ(bytes_of(step), 0);
+}
+
+TEST_CASE("flops: what is composed of others leaves the work to its parts") {
+  std::vector<FunctionEvent> events = {made("layer_norm", 0, 100), made("view", 1, 9, 0), made("mean", 2, 8, 1), made("relu", 200, 210)};
+  for (FunctionEvent& event : events) event.flops = 10;
+  events[1].flops = 0;
+  leave_work_to_parts(events);
+  CHECK_EQ(events[0].flops, 0);
+  CHECK_EQ(events[2].flops, 10);
+  CHECK_EQ(events[3].flops, 10);
 }
 
 // %% [markdown]
@@ -1051,7 +1205,7 @@ class profile {
   ProfilerResult result_;
 };
 
-// Profiles a scope and saves its trace as the file `path`. Source: torch/csrc/autograd/profiler_legacy.h.
+// Profiles a scope and saves its trace as the file `path`. A trace that cannot be written is a warning. Source: torch/csrc/autograd/profiler_legacy.h.
 class RecordProfile {
  public:
   explicit RecordProfile(std::string path) : path_(std::move(path)) { enableProfiler(); }
@@ -1328,6 +1482,7 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
     event.bytes = bytes_of(event);
     if (event.scope == RecordScope::MODULE) event.name = short_module_name(event.name);
   }
+  leave_work_to_parts(events_);
 }
 
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {
@@ -1357,9 +1512,18 @@ const autograd::profiler::ProfilerResult& autograd::profiler::profile::result() 
 autograd::profiler::ProfilerResult& autograd::profiler::profile::result() { return const_cast<ProfilerResult&>(std::as_const(*this).result()); }
 
 autograd::profiler::RecordProfile::~RecordProfile() {
+  const auto warn_of = [this](const char* why) noexcept {  // a destructor must not throw, and neither must this
+    try {
+      TORCH_WARN("there is no trace in ", path_, ": ", why);
+    } catch (...) {
+    }
+  };
   try {
     disableProfiler().save(path_);
-  } catch (const std::exception&) {  // a destructor must not throw: without a place to write to there is no trace
+  } catch (const Error& error) {
+    warn_of(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    warn_of(error.what());
   }
 }
 
@@ -1719,7 +1883,7 @@ TEST_CASE("key_averages: rows by key, and a total that counts what is inside of 
 // %% [markdown]
 // ### A trace that other tools open
 //
-// Chrome's trace format is a list of JSON objects. It is old, simple, and read by `about:tracing`, by Perfetto (ui.perfetto.dev) and by most profilers' viewers. Six kinds of entry are enough:
+// Chrome's trace format is a list of JSON objects. It is old, simple, and read by `about:tracing`, by Perfetto (ui.perfetto.dev) and by most profilers' viewers. Five kinds of entry are enough:
 //
 //       "ph": "X"   complete event     name, cat, pid, tid, ts (begin), dur      times in MICROseconds, as numbers with a fraction
 //       "ph": "s"   flow starts        id, at a time within the forward event     an arrow from the forward event ...
@@ -1736,7 +1900,7 @@ namespace autograd::profiler {
 // The events as a trace in Chrome's format, JSON: categories cpu_op, backward, module and user_annotation; shapes, dtypes, layer and FLOPs among the arguments; flows of category
 // fwdbwd from operators to their nodes; live bytes as a counter. O(events).
 std::string chrome_trace(const std::vector<FunctionEvent>& events, const std::vector<MemoryEvent>& memory = {});
-// The same into a file. Throws Error if it cannot be written.
+// The same into a file, whole or not at all. Throws Error if it cannot be written; what was there before is untouched.
 void save_chrome_trace(const std::string& path, const std::vector<FunctionEvent>& events, const std::vector<MemoryEvent>& memory = {});
 
 }  // namespace autograd::profiler
@@ -1864,9 +2028,7 @@ std::string autograd::profiler::chrome_trace(const std::vector<FunctionEvent>& e
 }
 
 void autograd::profiler::save_chrome_trace(const std::string& path, const std::vector<FunctionEvent>& events, const std::vector<MemoryEvent>& memory) {
-  std::ofstream file(path, std::ios::binary);
-  file << chrome_trace(events, memory) << std::flush;
-  TORCH_CHECK(file.good(), "the trace could not be written to '", path, "'\n[save] is the folder there, and is there room on the disk?");
+  serialize::write_file_atomically(path, chrome_trace(events, memory));
 }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "14-complete-event-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}}
@@ -1923,7 +2085,7 @@ TEST_CASE("trace: it parses, entries nest by their times alone, and arrows lead 
   result.save(path);
   std::ifstream file(path);
   CHECK_EQ(json::parse(file).dump(), trace.dump());
-  CHECK_ERROR(result.save("/no/such/folder/trace.json"), "the trace could not be written to '/no/such/folder/trace.json'");
+  CHECK_ERROR(result.save("/no/such/folder/trace.json"), "cannot write /no/such/folder/trace.json: No such file or directory");
 }
 
 // %% [markdown]

@@ -49,15 +49,17 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 //| export profiling/pictures.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <optional>
 #include <sstream>
-#include <string_view>
 #include <utility>
+#include "tinytorch/core/error.h"
 #include "tinytorch/profiling/text_table.h"
 //| export profiling/peaks.h
 #include "tinytorch/profiling/pictures.h"
@@ -78,6 +80,7 @@
 
 // %%
 #include "tito/lesson.h"
+#include <cmath>
 #include <string>
 #include <vector>
 #include "tinytorch/core/error.h"
@@ -306,6 +309,8 @@ TEST_CASE("table: sorted, limited, in PyTorch's columns") {
 // ## Flame views and memory
 //
 // A flame view draws a tree: each box is as wide as its share, its children stand below it, the widest first. As text it has one line for each depth; as SVG it has times and calls under the pointer.
+//
+// Names come from programs, and a program may name a scope as it likes. An SVG document is XML, which knows no control characters but tabs and ends of lines, and is UTF-8: one byte of another kind, and no browser draws any of it. `xml_text` puts U+FFFD in the place of each.
 
 // %%
 //| export profiling/pictures.h
@@ -330,9 +335,11 @@ std::string flame_text(const FlameNode& root, std::size_t width = 100, std::size
 // As a picture for a browser, with times and calls under the pointer.
 std::string flame_svg(const FlameNode& root, int width = 1200);
 // Live memory over time, as text: the highest level of each column. Nothing for an empty timeline.
+// Throws ValueError for a picture without a column or a row.
 std::string memory_text(const std::vector<MemoryEvent>& timeline, std::size_t width = 100, std::size_t height = 10);
 
-
+// `text` as it may stand in an XML document: & < > and " as entities, U+FFFD for what XML does not know (control characters, bytes that are not UTF-8).
+std::string xml_text(std::string_view text);
 
 }  // namespace autograd::profiler
 
@@ -365,10 +372,27 @@ void draw_children(const FlameNode& node, double start, double columns_per_ns, s
   }
 }
 
-std::string xml_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
+// How many bytes the character has that begins `text`, if XML knows it; 0 otherwise.
+std::size_t xml_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const auto first = byte(0);
+  if (first < 0x80) return first >= 0x20 || first == '\t' || first == '\n' || first == '\r' ? 1 : 0;
+  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  std::uint32_t code = first & (0xFFU >> (length + 1));
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3FU);
+  }
+  const std::uint32_t least = length == 2 ? 0x80 : length == 3 ? 0x800 : 0x10000;
+  const bool known = first >= 0xC0 && first < 0xF8 && code >= least && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
+  return known ? length : 0;
+}
+
+// The first bytes of a name, at most so many, without a piece of a character at the end.
+std::string_view beginning_of(std::string_view name, std::size_t bytes) {
+  if (bytes >= name.size()) return name;
+  while (bytes > 0 && (static_cast<unsigned char>(name[bytes]) & 0xC0U) == 0x80) --bytes;
+  return name.substr(0, bytes);
 }
 
 // Rectangles of a node's children, and below them of theirs. Returns how many levels there are.
@@ -378,11 +402,11 @@ int svg_children(const FlameNode& node, double left, double pixels_per_ns, int l
     const double width = static_cast<double>(child->total_ns) * pixels_per_ns;
     if (width >= 0.5) {
       const auto hue = static_cast<unsigned>(std::hash<std::string_view>{}(name) % 50) + 10;  // red to yellow, the same for the same name
-      out << "<g><title>" << xml_escaped(name) << ": " << static_cast<double>(child->total_ns) / 1e6 << " ms (" << 100.0 * static_cast<double>(child->total_ns) / static_cast<double>(all_ns)
+      out << "<g><title>" << autograd::profiler::xml_text(name) << ": " << static_cast<double>(child->total_ns) / 1e6 << " ms (" << 100.0 * static_cast<double>(child->total_ns) / static_cast<double>(all_ns)
           << " %), self " << static_cast<double>(child->self_ns) / 1e6 << " ms, " << child->count << " calls</title><rect x=\"" << left << "\" y=\"" << level * 18 << "\" width=\"" << width
           << "\" height=\"17\" fill=\"hsl(" << hue << ",80%,65%)\" stroke=\"white\" stroke-width=\"0.5\"/>";
       const auto letters = static_cast<std::size_t>(width / 7);
-      if (letters >= 3) out << "<text x=\"" << left + 3 << "\" y=\"" << level * 18 + 13 << "\">" << xml_escaped(name.substr(0, letters)) << "</text>";
+      if (letters >= 3) out << "<text x=\"" << left + 3 << "\" y=\"" << level * 18 + 13 << "\">" << autograd::profiler::xml_text(beginning_of(name, letters)) << "</text>";
       out << "</g>\n";
       levels = std::max(levels, svg_children(*child, left, pixels_per_ns, level + 1, all_ns, out));
     }
@@ -391,6 +415,17 @@ int svg_children(const FlameNode& node, double left, double pixels_per_ns, int l
   return std::max(levels, level + (node.children.empty() ? 0 : 1));
 }
 }  // namespace
+
+std::string autograd::profiler::xml_text(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t length = xml_character(text);
+    const char c = text[0];
+    out += length == 0 ? "\xEF\xBF\xBD" : c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(text.substr(0, length));
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return out;
+}
 
 std::string autograd::profiler::flame_text(const FlameNode& root, std::size_t width, std::size_t depth) {
   std::vector<std::string> lines(depth, std::string(width, ' '));
@@ -414,12 +449,13 @@ std::string autograd::profiler::flame_svg(const FlameNode& root, int width) {
 // %%
 //| export profiling/pictures.cpp
 std::string autograd::profiler::memory_text(const std::vector<MemoryEvent>& timeline, std::size_t width, std::size_t height) {
+  TORCH_CHECK_VALUE(width > 0 && height > 0, "a picture of memory needs a column and a row at least, but got ", width, " columns and ", height, " rows");
   if (timeline.empty()) return "";
   const std::int64_t first = timeline.front().time_ns;
   const double span = std::max<double>(1, static_cast<double>(timeline.back().time_ns - first));
   std::vector<std::int64_t> levels(width, -1), last(width, -1);
   for (const MemoryEvent& point : timeline) {
-    const auto column = std::min(width - 1, static_cast<std::size_t>(static_cast<double>(point.time_ns - first) / span * static_cast<double>(width)));
+    const auto column = std::min(width - 1, static_cast<std::size_t>(std::max(0.0, static_cast<double>(point.time_ns - first)) / span * static_cast<double>(width)));
     levels[column] = std::max(levels[column], point.live);
     last[column] = point.live;
   }
@@ -466,6 +502,21 @@ TEST_CASE("memory_text: the highest level of each column, and what was there bef
            "|## #\n"
            "+----  highest: 8 bytes\n");
   CHECK_EQ(memory_text({}), "");
+  CHECK_ERROR(memory_text({{0, 4}}, 0), "got 0 columns and 10 rows");
+  CHECK_ERROR(memory_text({{0, 4}}, 4, 0), "got 4 columns and 0 rows");
+}
+
+TEST_CASE("xml_text: entities, and a mark for what XML does not know") {
+  using autograd::profiler::xml_text;
+  CHECK_EQ(xml_text("a<b> & \"c\"\n"), "a&lt;b&gt; &amp; &quot;c&quot;\n");
+  CHECK_EQ(xml_text("gr\xC3\xB6\xC3\x9F" "e \xF0\x9F\x94\xA5"), "gr\xC3\xB6\xC3\x9F" "e \xF0\x9F\x94\xA5");
+  const std::string mark = "\xEF\xBF\xBD";
+  CHECK_EQ(xml_text("a\x1b[31m"), "a" + mark + "[31m");
+  CHECK_EQ(xml_text(std::string("a\0b", 3)), "a" + mark + "b");
+  CHECK_EQ(xml_text("half \xC3"), "half " + mark);              // cut off
+  CHECK_EQ(xml_text("\xC0\xAF"), mark + mark);                  // '/' in two bytes
+  CHECK_EQ(xml_text("\xED\xA0\x80"), mark + mark + mark);       // half of a pair of UTF-16
+  CHECK_EQ(xml_text("\xEF\xBF\xBE"), mark + mark + mark);       // U+FFFE is no character
 }
 
 // %% [markdown]
@@ -494,7 +545,8 @@ struct RooflinePoint {
   std::int64_t time_ns = 0;
 };
 
-// As a picture in text, letters for operators, with a list of them below; and as a picture for a browser.
+// As a picture in text, letters for operators, with a list of them below; and as a picture for a browser, in which an operator's name is left out where those of operators that took longer leave no room.
+// A point whose intensity or rate is no positive number has no place, and is counted in a line of its own. Throws ValueError for peaks that are not positive numbers.
 std::string roofline_text(const std::vector<RooflinePoint>& points, const Peaks& peaks);
 std::string roofline_svg(const std::vector<RooflinePoint>& points, const Peaks& peaks);
 
@@ -527,6 +579,26 @@ struct RooflineAxes {
   double y(double rate) const { return std::clamp((std::log10(rate) - bottom) / (top - bottom), 0.0, 1.0); }  // 0 is below
 };
 
+bool is_positive(double value) { return value > 0 && std::isfinite(value); }
+
+void check_peaks(const autograd::profiler::Peaks& peaks) {
+  TORCH_CHECK_VALUE(is_positive(peaks.flops_per_second) && is_positive(peaks.bytes_per_second), "a roofline needs peaks that are positive numbers, but got ", peaks.flops_per_second, " FLOP/s and ",
+                    peaks.bytes_per_second, " bytes/s");
+}
+
+// The points that have a place on logarithmic axes.
+std::vector<autograd::profiler::RooflinePoint> with_a_place(const std::vector<autograd::profiler::RooflinePoint>& points) {
+  std::vector<autograd::profiler::RooflinePoint> placed;
+  for (const auto& point : points)
+    if (is_positive(point.intensity) && is_positive(point.flops_per_second)) placed.push_back(point);
+  return placed;
+}
+
+// "2 operators have no place ..."; nothing if all have one.
+std::string without_a_place(std::size_t count) {
+  return count == 0 ? "" : std::to_string(count) + (count == 1 ? " operator has" : " operators have") + " no place: intensity or rate is no positive number";
+}
+
 std::string in_words(const autograd::profiler::RooflinePoint& point) {
   char text[160];
   std::snprintf(text, sizeof text, "%-28s %9.3f FLOP/byte %10.3f GFLOP/s %7.2f %% of attainable %12s", point.name.substr(0, 28).c_str(), point.intensity, point.flops_per_second * 1e-9, 100 * point.share,
@@ -537,6 +609,8 @@ std::string in_words(const autograd::profiler::RooflinePoint& point) {
 
 std::string autograd::profiler::roofline_text(const std::vector<RooflinePoint>& points, const Peaks& peaks) {
   constexpr std::size_t width = 80, height = 18;
+  check_peaks(peaks);
+  const std::vector<RooflinePoint> placed = with_a_place(points);
   const RooflineAxes axes(peaks);
   std::vector<std::string> picture(height, std::string(width, ' '));
   const auto mark = [&](double intensity, double rate, char letter) {
@@ -548,8 +622,8 @@ std::string autograd::profiler::roofline_text(const std::vector<RooflinePoint>& 
     const double intensity = std::exp2(RooflineAxes::kLeft + (RooflineAxes::kRight - RooflineAxes::kLeft) * static_cast<double>(i) / (4 * width - 1));
     mark(intensity, roof(peaks, intensity), intensity * peaks.bytes_per_second < peaks.flops_per_second ? '/' : '-');
   }
-  const std::size_t shown = std::min<std::size_t>(points.size(), 26);
-  for (std::size_t i = shown; i > 0; --i) mark(points[i - 1].intensity, points[i - 1].flops_per_second, static_cast<char>('a' + i - 1));
+  const std::size_t shown = std::min<std::size_t>(placed.size(), 26);
+  for (std::size_t i = shown; i > 0; --i) mark(placed[i - 1].intensity, placed[i - 1].flops_per_second, static_cast<char>('a' + i - 1));
   std::ostringstream out;
   out << "FLOP/s; peak " << with_unit(peaks.flops_per_second) << "FLOP/s, " << with_unit(peaks.bytes_per_second) << "B/s, ridge at " << peaks.flops_per_second / peaks.bytes_per_second << " FLOP/byte\n";
   for (std::string& line : picture) {
@@ -557,12 +631,54 @@ std::string autograd::profiler::roofline_text(const std::vector<RooflinePoint>& 
     out << "  |" << line << "\n";
   }
   out << "  +" << std::string(width, '-') << " FLOP/byte, 1/64 to 1024\n";
-  for (std::size_t i = 0; i < shown; ++i) out << "  " << static_cast<char>('a' + i) << "  " << in_words(points[i]) << "\n";
+  for (std::size_t i = 0; i < shown; ++i) out << "  " << static_cast<char>('a' + i) << "  " << in_words(placed[i]) << "\n";
+  if (placed.size() < points.size()) out << "  " << without_a_place(points.size() - placed.size()) << "\n";
   return out.str();
 }
 
+namespace {
+// A piece of a picture, in pixels.
+struct Box {
+  double left, top, width, height;
+  bool meets(const Box& other) const { return left < other.left + other.width && other.left < left + width && top < other.top + other.height && other.top < top + height; }
+};
+
+// Where a name stands, and which end of it is there.
+struct Label {
+  double x, y;
+  const char* anchor;
+};
+
+// Where names stand beside dots: the first of four places (right, left, above, below) that meets no dot, no other name and no end of the picture.
+class Labels {
+ public:
+  Labels(double width, double height) : width_(width), height_(height) {}
+  void add_dot(double x, double y) { taken_.push_back({x - 5, y - 5, 10, 10}); }
+  // The place for a name at a dot, which is taken from now on; nothing where there is none.
+  std::optional<Label> place(const std::string& name, double x, double y) {
+    const double width = 7 * static_cast<double>(name.size()), height = 12;  // of letters of 11 pixels
+    for (const auto& [label, left] : {std::pair{Label{x + 7, y + 4, "start"}, x + 7}, std::pair{Label{x - 7, y + 4, "end"}, x - 7 - width}, std::pair{Label{x, y - 9, "middle"}, x - width / 2},
+                                      std::pair{Label{x, y + 17, "middle"}, x - width / 2}}) {
+      const Box box{left, label.y - 10, width, height};
+      const bool inside = box.left >= 0 && box.top >= 0 && box.left + box.width <= width_ && box.top + box.height <= height_;
+      if (!inside || std::any_of(taken_.begin(), taken_.end(), [&](const Box& other) { return box.meets(other); })) continue;
+      taken_.push_back(box);
+      return label;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  double width_, height_;
+  std::vector<Box> taken_;
+};
+}  // namespace
+
 std::string autograd::profiler::roofline_svg(const std::vector<RooflinePoint>& points, const Peaks& peaks) {
   constexpr double width = 800, height = 480, border = 50;
+  check_peaks(peaks);
+  std::vector<RooflinePoint> placed = with_a_place(points);
+  std::stable_sort(placed.begin(), placed.end(), [](const auto& a, const auto& b) { return a.time_ns > b.time_ns; });
   const RooflineAxes axes(peaks);
   const auto x = [&](double intensity) { return border + axes.x(intensity) * (width - 2 * border); };
   const auto y = [&](double rate) { return height - border - axes.y(rate) * (height - 2 * border); };
@@ -578,9 +694,15 @@ std::string autograd::profiler::roofline_svg(const std::vector<RooflinePoint>& p
   const double left = std::exp2(RooflineAxes::kLeft);
   out << "<polyline points=\"" << x(left) << ',' << y(roof(peaks, left)) << ' ' << x(ridge) << ',' << y(peaks.flops_per_second) << ' ' << x(std::exp2(RooflineAxes::kRight)) << ','
       << y(peaks.flops_per_second) << "\" fill=\"none\" stroke=\"firebrick\" stroke-width=\"2\"/>\n";
-  for (const RooflinePoint& point : points)
-    out << "<g><title>" << in_words(point) << "</title><circle cx=\"" << x(point.intensity) << "\" cy=\"" << y(point.flops_per_second) << "\" r=\"5\" fill=\"steelblue\" fill-opacity=\"0.8\"/><text x=\""
-        << x(point.intensity) + 7 << "\" y=\"" << y(point.flops_per_second) + 4 << "\">" << point.name << "</text></g>\n";
+  Labels labels(width, height - border);
+  for (const RooflinePoint& point : placed) labels.add_dot(x(point.intensity), y(point.flops_per_second));
+  for (const RooflinePoint& point : placed) {
+    out << "<g><title>" << xml_text(in_words(point)) << "</title><circle cx=\"" << x(point.intensity) << "\" cy=\"" << y(point.flops_per_second) << "\" r=\"5\" fill=\"steelblue\" fill-opacity=\"0.8\"/>";
+    if (const std::optional<Label> label = labels.place(point.name, x(point.intensity), y(point.flops_per_second)))
+      out << "<text x=\"" << label->x << "\" y=\"" << label->y << "\" text-anchor=\"" << label->anchor << "\">" << xml_text(point.name) << "</text>";
+    out << "</g>\n";
+  }
+  if (placed.size() < points.size()) out << "<text x=\"" << border + 8 << "\" y=\"" << border - 8 << "\">" << without_a_place(points.size() - placed.size()) << "</text>\n";
   out << "</svg>\n";
   return out.str();
 }
@@ -599,6 +721,32 @@ TEST_CASE("roofline: a letter for each operator, and the ridge in words") {
   const std::string svg = roofline_svg(points, peaks);
   CHECK_NE(svg.find("<polyline"), std::string::npos);
   CHECK_NE(svg.find(">add</text>"), std::string::npos);
+}
+
+TEST_CASE("roofline: names do not lie upon each other, and the operators that took longer keep theirs") {
+  using namespace autograd::profiler;
+  const Peaks peaks{.flops_per_second = 100e9, .bytes_per_second = 10e9};
+  std::vector<RooflinePoint> points;
+  for (int i = 0; i < 12; ++i) points.push_back({.name = "operator_" + std::to_string(i), .intensity = 0.1 + 0.001 * i, .flops_per_second = 4e8, .share = 0.5, .time_ns = 1000 + i});
+  const std::string svg = roofline_svg(points, peaks);
+  std::size_t dots = 0;
+  for (std::size_t at = 0; (at = svg.find("<circle", at)) != std::string::npos; ++at) ++dots;
+  CHECK_EQ(dots, 12);
+  CHECK_NE(svg.find(">operator_11</text>"), std::string::npos);
+  CHECK_EQ(svg.find(">operator_0</text>"), std::string::npos);
+  CHECK_NE(svg.find("<title>operator_0 "), std::string::npos);  // under the pointer it is still there
+}
+
+TEST_CASE("roofline: points without a place, and peaks that are none") {
+  using namespace autograd::profiler;
+  const Peaks peaks{.flops_per_second = 100e9, .bytes_per_second = 10e9};
+  const std::vector<RooflinePoint> points = {{.name = "a<b>\x01", .intensity = 1, .flops_per_second = 1e9}, {.name = "odd", .intensity = std::nan(""), .flops_per_second = 1e9}, {.name = "nothing", .intensity = 1}};
+  CHECK_NE(roofline_text(points, peaks).find("  2 operators have no place: intensity or rate is no positive number\n"), std::string::npos);
+  const std::string svg = roofline_svg(points, peaks);
+  CHECK_NE(svg.find(">a&lt;b&gt;\xEF\xBF\xBD</text>"), std::string::npos);
+  CHECK_EQ(svg.find("nan"), std::string::npos);
+  CHECK_ERROR(roofline_text(points, {.flops_per_second = std::nan(""), .bytes_per_second = 1}), "peaks that are positive numbers, but got nan FLOP/s");
+  CHECK_ERROR(roofline_svg(points, Peaks()), "but got 0 FLOP/s and 0 bytes/s");
 }
 
 // %% [markdown]

@@ -9,11 +9,14 @@ namespace tinytorch {
 namespace autograd::profiler {
 
 // Floating-point operations of one call of operator `event.name`, from the sizes of its inputs and outputs; 0 for an operator without a formula.
-// Source: torch/csrc/profiler/util.cpp (computeFlops).
+// Source: torch/csrc/profiler/util.cpp (computeFlops), which has formulas for fewer.
 std::int64_t flops_of(const FunctionEvent& event);
 
 // The bytes that the call must read and write at least. 0 for a view.
 std::int64_t bytes_of(const FunctionEvent& event);
+
+// Takes the FLOPs away of operators that are counted by the element, but were composed of others which have some. O(events).
+void leave_work_to_parts(std::vector<FunctionEvent>& events);
 
 }  // namespace autograd::profiler
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tinytorch {
@@ -31,7 +32,11 @@ std::string flame_text(const FlameNode& root, std::size_t width = 100, std::size
 // As a picture for a browser, with times and calls under the pointer.
 std::string flame_svg(const FlameNode& root, int width = 1200);
 // Live memory over time, as text: the highest level of each column. Nothing for an empty timeline.
+// Throws ValueError for a picture without a column or a row.
 std::string memory_text(const std::vector<MemoryEvent>& timeline, std::size_t width = 100, std::size_t height = 10);
+
+// `text` as it may stand in an XML document: & < > and " as entities, U+FFFD for what XML does not know (control characters, bytes that are not UTF-8).
+std::string xml_text(std::string_view text);
 
 }  // namespace autograd::profiler
 
@@ -54,7 +59,8 @@ struct RooflinePoint {
   std::int64_t time_ns = 0;
 };
 
-// As a picture in text, letters for operators, with a list of them below; and as a picture for a browser.
+// As a picture in text, letters for operators, with a list of them below; and as a picture for a browser, in which an operator's name is left out where those of operators that took longer leave no room.
+// A point whose intensity or rate is no positive number has no place, and is counted in a line of its own. Throws ValueError for peaks that are not positive numbers.
 std::string roofline_text(const std::vector<RooflinePoint>& points, const Peaks& peaks);
 std::string roofline_svg(const std::vector<RooflinePoint>& points, const Peaks& peaks);
 

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "tinytorch/core/warning.h"
 #include "tinytorch/profiling/flops.h"
 #include "tinytorch/profiling/trace.h"
 
@@ -260,6 +261,7 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
     event.bytes = bytes_of(event);
     if (event.scope == RecordScope::MODULE) event.name = short_module_name(event.name);
   }
+  leave_work_to_parts(events_);
 }
 
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {
@@ -289,9 +291,18 @@ const autograd::profiler::ProfilerResult& autograd::profiler::profile::result() 
 autograd::profiler::ProfilerResult& autograd::profiler::profile::result() { return const_cast<ProfilerResult&>(std::as_const(*this).result()); }
 
 autograd::profiler::RecordProfile::~RecordProfile() {
+  const auto warn_of = [this](const char* why) noexcept {  // a destructor must not throw, and neither must this
+    try {
+      TORCH_WARN("there is no trace in ", path_, ": ", why);
+    } catch (...) {
+    }
+  };
   try {
     disableProfiler().save(path_);
-  } catch (const std::exception&) {  // a destructor must not throw: without a place to write to there is no trace
+  } catch (const Error& error) {
+    warn_of(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    warn_of(error.what());
   }
 }
 

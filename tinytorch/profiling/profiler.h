@@ -71,7 +71,7 @@ class profile {
   ProfilerResult result_;
 };
 
-// Profiles a scope and saves its trace as the file `path`. Source: torch/csrc/autograd/profiler_legacy.h.
+// Profiles a scope and saves its trace as the file `path`. A trace that cannot be written is a warning. Source: torch/csrc/autograd/profiler_legacy.h.
 class RecordProfile {
  public:
   explicit RecordProfile(std::string path) : path_(std::move(path)) { enableProfiler(); }

@@ -3,10 +3,11 @@
 
 #include "tinytorch/profiling/trace.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+
+#include "tinytorch/serialize/file.h"
 
 namespace tinytorch {
 
@@ -98,9 +99,7 @@ std::string autograd::profiler::chrome_trace(const std::vector<FunctionEvent>& e
 }
 
 void autograd::profiler::save_chrome_trace(const std::string& path, const std::vector<FunctionEvent>& events, const std::vector<MemoryEvent>& memory) {
-  std::ofstream file(path, std::ios::binary);
-  file << chrome_trace(events, memory) << std::flush;
-  TORCH_CHECK(file.good(), "the trace could not be written to '", path, "'\n[save] is the folder there, and is there room on the disk?");
+  serialize::write_file_atomically(path, chrome_trace(events, memory));
 }
 
 }  // namespace tinytorch

@@ -59,13 +59,17 @@
 #include "tinytorch/kernels/parallel.h"
 //| export kernels/parallel.cpp
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <string>
+#include <system_error>
 #include <thread>
 #ifdef __linux__
 #include <sched.h>
 #endif
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/warning.h"
 #include "tinytorch/kernels/thread_pool-inl.h"
 //| export kernels/gemm.h
 #include <cstdint>
@@ -297,8 +301,10 @@ std::string get_cpu_capability() {
 //| registers
 // From now on tensors ask for tuned kernels too, unless TINYTORCH_KERNELS is "reference".
 void kernels_join_birth_layers() {
-  const char* const asked = std::getenv("TINYTORCH_KERNELS");
-  if (asked != nullptr && std::string_view(asked) == "reference") return;
+  const char* const variable = std::getenv("TINYTORCH_KERNELS");
+  const std::string_view asked = variable == nullptr ? "" : variable;
+  if (asked == "reference") return;
+  if (!asked.empty()) TORCH_WARN("TINYTORCH_KERNELS is '", asked, "'; it may be reference, and is ignored.");
   birth_layers = birth_layers | Layer::TunedCPU;
 }
 
@@ -1138,12 +1144,18 @@ namespace kernels {
 // How many logical processors the calling thread may run on: taskset, containers and batch systems give a process some of the machine's.
 int allowed_processors();
 
+// The most threads that anybody may ask for: more than there are processors in the largest machines, and few enough for a process to hold.
+inline constexpr int kMostThreads = 4096;
+
+// What OMP_NUM_THREADS says, or the number of allowed processors; a value that is no number from 1 to kMostThreads is left out with a warning.
+int default_num_threads();
+
 }  // namespace kernels
 
 // How many threads a call of an operator may use, itself included: at first what the variable OMP_NUM_THREADS says, or the number of logical CPUs that the process may run on. Source: aten/src/ATen/Parallel.h.
 int get_num_threads();
 
-// Sets it, for all threads of the process; waits for a call that is running. Throws unless threads > 0.
+// Sets it, for all threads of the process; waits for a call that is running. Throws unless 0 < threads <= kernels::kMostThreads.
 void set_num_threads(int threads);
 
 // Whether this thread is working at a task of a parallel call.
@@ -1296,14 +1308,21 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-int default_threads() {
-  if (const char* const asked = std::getenv("OMP_NUM_THREADS"); asked != nullptr) {
-    const int number = std::atoi(asked);
-    if (number > 0) return number;
-  }
-  return std::max(1, kernels::allowed_processors());
-}
 }  // namespace
+
+int kernels::default_num_threads() {
+  const char* const variable = std::getenv("OMP_NUM_THREADS");
+  const std::string asked = variable == nullptr ? "" : variable;
+  const int allowed = std::max(1, allowed_processors());
+  if (asked.empty()) return allowed;
+  int number = 0;
+  const char* const end = asked.data() + asked.size();
+  const auto [rest, error] = std::from_chars(asked.data(), end, number);
+  const bool read = error == std::errc() && (rest == end || *rest == ',');  // OpenMP lists a number for each level of nesting; the first one counts
+  if (read && number > 0 && number <= kMostThreads) return number;
+  TORCH_WARN("OMP_NUM_THREADS is '", asked, "'; it may be 1 to ", kMostThreads, ", and is ignored: calls use ", allowed, " threads.");
+  return allowed;
+}
 
 // %% {"nbgrader": {"grade": false, "grade_id": "16-pool-work", "locked": false, "schema_version": 3, "solution": true, "task": false}}
 //| export kernels/parallel.cpp
@@ -1443,7 +1462,7 @@ void kernels::ThreadPool::resize(int threads) {
 }
 
 kernels::ThreadPool& kernels::ThreadPool::global() {
-  static ThreadPool pool(default_threads());
+  static ThreadPool pool(kernels::default_num_threads());
   return pool;
 }
 
@@ -1453,6 +1472,7 @@ int get_num_threads() { return kernels::ThreadPool::global().threads(); }
 
 void set_num_threads(int threads) {
   TORCH_CHECK(threads > 0, "Expected positive number of threads\n[set_num_threads] got ", threads, "; 1 means that a call works in its own thread alone.");
+  TORCH_CHECK(threads <= kernels::kMostThreads, "too many threads: ", threads, "\n[set_num_threads] at most ", kernels::kMostThreads, "; a thread for each processor is usual.");
   TORCH_CHECK(!working_at_task, "the number of threads cannot change inside of a parallel call\n[set_num_threads] was called from one of its tasks; call it before.");
   kernels::ThreadPool::global().resize(threads);
 }
@@ -1491,6 +1511,7 @@ TEST_CASE("the pool: every task once, on any number of threads") {
     CHECK_EQ(std::count(seen.begin() + 3, seen.end(), 1), 100);
   }
   CHECK_ERROR(set_num_threads(0), "Expected positive number of threads");
+  CHECK_ERROR(set_num_threads(999999999), "too many threads: 999999999");
 }
 
 TEST_CASE("the pool: who is done helps the others, and a task goes where it went before") {

@@ -25,7 +25,7 @@
 //
 // **Noise.** Where no candidate is better in every round, and by 3 % in the median, the calculated columns stay. Otherwise the file would keep noise: with the median alone, four runs on one machine chose four different blocks.
 //
-// **The file** is text, with what it is about in its first lines. It is written beside, flushed and renamed, so that two programs that write at once leave one whole file. What is damaged, or was made on another machine or by another version, is left out with one warning, and the calculated columns are used.
+// **The file** is text, with what it is about in its first lines. It is written beside, flushed and renamed, so that two programs that write at once leave one whole file. What is damaged, or was made on another machine or by another version, or is no file at all but a folder or a pipe, is left out with one warning, and the calculated columns are used.
 
 // %%
 //| after 16
@@ -46,6 +46,7 @@
 #include <mutex>
 #include <optional>
 #include <sstream>
+#include <system_error>
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/utils.h"
@@ -61,6 +62,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -105,6 +107,9 @@ struct BlockColumns {
 BlockColumns read_block_columns(const std::string& text, std::string& why_not);
 std::string block_file_text(const BlockColumns& columns);
 
+// What block_file() gives; 0 and 0 where there is none, and where it is left out, with a warning that says why.
+BlockColumns read_block_file();
+
 }  // namespace kernels
 
 // %%
@@ -115,6 +120,9 @@ std::string about_this_machine() {
   const kernels::CacheSizes caches = kernels::cache_sizes();
   return str("tinytorch 0.1.0, columns of a block\ncpu ", system_info().cpu_model, "\ncaches ", caches.first, " ", caches.second, "\ncapability ", get_cpu_capability(), "\n");
 }
+
+// Such a file has some two hundred bytes.
+constexpr std::uintmax_t kLargestFile = 4096;
 
 // Whether a block may have so many columns: a multiple of the tile's, as calculated ones are.
 template <class T>
@@ -150,6 +158,23 @@ kernels::BlockColumns kernels::read_block_columns(const std::string& text, std::
   return columns;
 }
 
+// %%
+//| export kernels/block_tuning.cpp
+kernels::BlockColumns kernels::read_block_file() {
+  const std::string path = block_file();
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (path.empty() || !std::filesystem::exists(status)) return {};
+  BlockColumns columns;
+  std::string why_not;
+  if (!std::filesystem::is_regular_file(status)) why_not = "it is no regular file and must be removed";  // a folder has no text, and a pipe would be waited for
+  else if (std::filesystem::file_size(path, ignored) > kLargestFile) why_not = "it is damaged";
+  else if (std::ifstream file(path, std::ios::binary); !file) why_not = "it cannot be read";
+  else columns = read_block_columns(std::string(std::istreambuf_iterator<char>(file), {}), why_not);
+  if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
+  return columns;
+}
+
 // %% [markdown]
 // ## Who uses it
 //
@@ -174,14 +199,7 @@ void use_columns(const kernels::BlockColumns& columns) {
   columns_in_use().in_double.store(columns.in_double, std::memory_order_relaxed);
 }
 
-void read_file_of_columns() {
-  const std::string path = kernels::block_file();
-  std::ifstream file(path, std::ios::binary);
-  if (path.empty() || !file) return;
-  std::string why_not;
-  use_columns(kernels::read_block_columns(std::string(std::istreambuf_iterator<char>(file), {}), why_not));
-  if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
-}
+void read_file_of_columns() { use_columns(kernels::read_block_file()); }
 
 std::int64_t columns_from_file(bool of_double) {
   ColumnsInUse& columns = columns_in_use();
@@ -259,7 +277,8 @@ std::vector<kernels::BlockTrial> kernels::autotune_blocks(std::int64_t size) {
   const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, columns.in_double);
   const BlockColumns chosen{chosen_columns(trials), chosen_columns(doubles)};
   use_columns(chosen);
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::error_code ignored;  // where there is no folder, writing says so
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   serialize::write_file_atomically(path, block_file_text(chosen));
   trials.insert(trials.end(), doubles.begin(), doubles.end());
   return trials;
@@ -342,6 +361,31 @@ TEST_CASE("block file: in XDG_CACHE_HOME, and whole whoever writes at the same t
   }
   for (std::thread& writer : writers) writer.join();
   CHECK_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), std::filesystem::directory_iterator()), 1);
+}
+
+TEST_CASE("block file: what is no regular file, or too large, is left out with one warning") {
+  struct Collected : WarningHandler {
+    void process(const Warning& warning) override { messages += warning.msg() + "\n"; }
+    std::string messages;
+  };
+  const CacheFolder folder;
+  const std::string path = kernels::block_file();
+  const auto warning = [&] {
+    Collected collected;
+    const WarningUtils::WarningHandlerGuard guard(&collected);
+    kernels::read_block_file();
+    return collected.messages;
+  };
+  CHECK_EQ(warning(), "");  // there is none
+  std::filesystem::create_directories(path);
+  CHECK_EQ(warning(), path + " is not used: it is no regular file and must be removed; tito doctor --tune measures anew.\n");
+  CHECK_ERROR(kernels::autotune_blocks(64), "cannot write " + path);
+  std::filesystem::remove(path);
+  REQUIRE_EQ(::mkfifo(path.c_str(), 0600), 0);  // a pipe that nobody writes to
+  CHECK_NE(warning().find("it is no regular file"), std::string::npos);
+  std::filesystem::remove(path);
+  std::ofstream(path) << std::string(1 << 20, 'x');
+  CHECK_NE(warning().find("it is damaged"), std::string::npos);
 }
 
 TEST_CASE("autotune_blocks: what it chose is in the file and in use, and no bit of a product changes") {

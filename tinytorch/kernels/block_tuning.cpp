@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <sstream>
+#include <system_error>
 
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/system_info.h"
@@ -31,6 +32,9 @@ std::string about_this_machine() {
   const kernels::CacheSizes caches = kernels::cache_sizes();
   return str("tinytorch 0.1.0, columns of a block\ncpu ", system_info().cpu_model, "\ncaches ", caches.first, " ", caches.second, "\ncapability ", get_cpu_capability(), "\n");
 }
+
+// Such a file has some two hundred bytes.
+constexpr std::uintmax_t kLargestFile = 4096;
 
 // Whether a block may have so many columns: a multiple of the tile's, as calculated ones are.
 template <class T>
@@ -66,6 +70,21 @@ kernels::BlockColumns kernels::read_block_columns(const std::string& text, std::
   return columns;
 }
 
+kernels::BlockColumns kernels::read_block_file() {
+  const std::string path = block_file();
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (path.empty() || !std::filesystem::exists(status)) return {};
+  BlockColumns columns;
+  std::string why_not;
+  if (!std::filesystem::is_regular_file(status)) why_not = "it is no regular file and must be removed";  // a folder has no text, and a pipe would be waited for
+  else if (std::filesystem::file_size(path, ignored) > kLargestFile) why_not = "it is damaged";
+  else if (std::ifstream file(path, std::ios::binary); !file) why_not = "it cannot be read";
+  else columns = read_block_columns(std::string(std::istreambuf_iterator<char>(file), {}), why_not);
+  if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
+  return columns;
+}
+
 namespace {
 // For each capability: what the file says. 0: as calculated.
 struct ColumnsInUse {
@@ -83,14 +102,7 @@ void use_columns(const kernels::BlockColumns& columns) {
   columns_in_use().in_double.store(columns.in_double, std::memory_order_relaxed);
 }
 
-void read_file_of_columns() {
-  const std::string path = kernels::block_file();
-  std::ifstream file(path, std::ios::binary);
-  if (path.empty() || !file) return;
-  std::string why_not;
-  use_columns(kernels::read_block_columns(std::string(std::istreambuf_iterator<char>(file), {}), why_not));
-  if (!why_not.empty()) TORCH_WARN(path, " is not used: ", why_not, "; tito doctor --tune measures anew.");
-}
+void read_file_of_columns() { use_columns(kernels::read_block_file()); }
 
 std::int64_t columns_from_file(bool of_double) {
   ColumnsInUse& columns = columns_in_use();
@@ -158,7 +170,8 @@ std::vector<kernels::BlockTrial> kernels::autotune_blocks(std::int64_t size) {
   const std::vector<BlockTrial> doubles = try_candidates<double>(size / 4 * 3, columns.in_double);
   const BlockColumns chosen{chosen_columns(trials), chosen_columns(doubles)};
   use_columns(chosen);
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::error_code ignored;  // where there is no folder, writing says so
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   serialize::write_file_atomically(path, block_file_text(chosen));
   trials.insert(trials.end(), doubles.begin(), doubles.end());
   return trials;

@@ -35,6 +35,9 @@ struct BlockColumns {
 BlockColumns read_block_columns(const std::string& text, std::string& why_not);
 std::string block_file_text(const BlockColumns& columns);
 
+// What block_file() gives; 0 and 0 where there is none, and where it is left out, with a warning that says why.
+BlockColumns read_block_file();
+
 }  // namespace kernels
 
 }  // namespace tinytorch

@@ -59,8 +59,10 @@ std::string get_cpu_capability() {
 
 // From now on tensors ask for tuned kernels too, unless TINYTORCH_KERNELS is "reference".
 void kernels_join_birth_layers() {
-  const char* const asked = std::getenv("TINYTORCH_KERNELS");
-  if (asked != nullptr && std::string_view(asked) == "reference") return;
+  const char* const variable = std::getenv("TINYTORCH_KERNELS");
+  const std::string_view asked = variable == nullptr ? "" : variable;
+  if (asked == "reference") return;
+  if (!asked.empty()) TORCH_WARN("TINYTORCH_KERNELS is '", asked, "'; it may be reference, and is ignored.");
   birth_layers = birth_layers | Layer::TunedCPU;
 }
 

@@ -4,13 +4,17 @@
 #include "tinytorch/kernels/parallel.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <string>
+#include <system_error>
 #include <thread>
 #ifdef __linux__
 #include <sched.h>
 #endif
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/warning.h"
 #include "tinytorch/kernels/thread_pool-inl.h"
 
 namespace tinytorch {
@@ -59,14 +63,21 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-int default_threads() {
-  if (const char* const asked = std::getenv("OMP_NUM_THREADS"); asked != nullptr) {
-    const int number = std::atoi(asked);
-    if (number > 0) return number;
-  }
-  return std::max(1, kernels::allowed_processors());
-}
 }  // namespace
+
+int kernels::default_num_threads() {
+  const char* const variable = std::getenv("OMP_NUM_THREADS");
+  const std::string asked = variable == nullptr ? "" : variable;
+  const int allowed = std::max(1, allowed_processors());
+  if (asked.empty()) return allowed;
+  int number = 0;
+  const char* const end = asked.data() + asked.size();
+  const auto [rest, error] = std::from_chars(asked.data(), end, number);
+  const bool read = error == std::errc() && (rest == end || *rest == ',');  // OpenMP lists a number for each level of nesting; the first one counts
+  if (read && number > 0 && number <= kMostThreads) return number;
+  TORCH_WARN("OMP_NUM_THREADS is '", asked, "'; it may be 1 to ", kMostThreads, ", and is ignored: calls use ", allowed, " threads.");
+  return allowed;
+}
 
 // Takes tasks and runs them until none is left, in the calling thread: first those of its own share, job.shares[own], then what the others have left. Several threads do this with one job at the same time; each task
 // runs once. After an exception no further task is begun, and the first exception is kept in job.error.
@@ -165,7 +176,7 @@ void kernels::ThreadPool::resize(int threads) {
 }
 
 kernels::ThreadPool& kernels::ThreadPool::global() {
-  static ThreadPool pool(default_threads());
+  static ThreadPool pool(kernels::default_num_threads());
   return pool;
 }
 
@@ -175,6 +186,7 @@ int get_num_threads() { return kernels::ThreadPool::global().threads(); }
 
 void set_num_threads(int threads) {
   TORCH_CHECK(threads > 0, "Expected positive number of threads\n[set_num_threads] got ", threads, "; 1 means that a call works in its own thread alone.");
+  TORCH_CHECK(threads <= kernels::kMostThreads, "too many threads: ", threads, "\n[set_num_threads] at most ", kernels::kMostThreads, "; a thread for each processor is usual.");
   TORCH_CHECK(!working_at_task, "the number of threads cannot change inside of a parallel call\n[set_num_threads] was called from one of its tasks; call it before.");
   kernels::ThreadPool::global().resize(threads);
 }

@@ -15,12 +15,18 @@ namespace kernels {
 // How many logical processors the calling thread may run on: taskset, containers and batch systems give a process some of the machine's.
 int allowed_processors();
 
+// The most threads that anybody may ask for: more than there are processors in the largest machines, and few enough for a process to hold.
+inline constexpr int kMostThreads = 4096;
+
+// What OMP_NUM_THREADS says, or the number of allowed processors; a value that is no number from 1 to kMostThreads is left out with a warning.
+int default_num_threads();
+
 }  // namespace kernels
 
 // How many threads a call of an operator may use, itself included: at first what the variable OMP_NUM_THREADS says, or the number of logical CPUs that the process may run on. Source: aten/src/ATen/Parallel.h.
 int get_num_threads();
 
-// Sets it, for all threads of the process; waits for a call that is running. Throws unless threads > 0.
+// Sets it, for all threads of the process; waits for a call that is running. Throws unless 0 < threads <= kernels::kMostThreads.
 void set_num_threads(int threads);
 
 // Whether this thread is working at a task of a parallel call.

@@ -19,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -26,10 +27,12 @@
 #include <stdexcept>
 #include <thread>
 
+#include "comparison.h"
 #include "tinytorch/benchmarking/results.h"
 #include "tinytorch/benchmarking/timing.h"
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/serialize/file.h"
 
 namespace {
 
@@ -72,6 +75,12 @@ class BusyProcesses {
  private:
   std::vector<pid_t> children_;
 };
+
+// What an error says, without the places in the code.
+std::string sentence_of(const std::exception& error) {
+  const auto* const own = dynamic_cast<const Error*>(&error);
+  return own == nullptr ? error.what() : own->what_without_backtrace();
+}
 
 pid_t start(const std::string& command, int* to, int* from) {
   int in[2], out[2];
@@ -160,6 +169,12 @@ struct Side {
   std::int64_t calls = 1;
 };
 
+// What a side measured. Throws for what no time and no memory can be: it would make the file one that nobody can compare.
+double positive(double value, const std::string& answer) {
+  if (!(value > 0 && std::isfinite(value))) throw std::runtime_error("a time that cannot be: " + answer);
+  return value;
+}
+
 Side prepare(Worker& worker, const std::string& work, const Settings& settings) {
   Side side;
   side.name = worker.name();
@@ -171,7 +186,8 @@ Side prepare(Worker& worker, const std::string& work, const Settings& settings) 
     }
     side.value = std::strtod(answer.c_str() + 6, nullptr);
     side.timed = [&worker, &settings](std::int64_t calls) {
-      return std::strtod(worker.ask("run " + std::to_string(calls), settings.longest_call + 10 * settings.seconds).c_str(), nullptr);
+      const std::string taken = worker.ask("run " + std::to_string(calls), settings.longest_call + 10 * settings.seconds);
+      return positive(std::strtod(taken.c_str(), nullptr), taken);
     };
   } catch (const std::exception& error) {
     side.note = error.what();
@@ -191,7 +207,7 @@ double number_from(const std::string& command) {
   const std::unique_ptr<FILE, int (*)(FILE*)> output(popen((command + " 2>/dev/null").c_str(), "r"), pclose);
   double number = NAN;
   if (!output || std::fscanf(output.get(), "%lf", &number) != 1) throw std::runtime_error("the command fails: " + command);
-  return number;
+  return positive(number, "what it prints");
 }
 
 // The cases of the suites `start-up` and `memory` are whole commands, in the environment's TITO_BENCH_<name>_<side>. `measure` runs one and returns its
@@ -259,6 +275,7 @@ class Run {
     for (const auto& [name, command] : settings_.peers) peers_.push_back(std::make_unique<Worker>(name, command));
     file_.machine = benchmarking::this_machine();
     file_.settings = {{"threads", std::to_string(settings_.threads)}, {"seconds a case", formatted("%g", settings_.seconds)}};
+    file_.settings.merge(settings_of_kernels());
     if (settings_.busy > 0) file_.settings["busy processes"] = std::to_string(settings_.busy);
   }
 
@@ -375,10 +392,9 @@ class Run {
     for (const char* name : {"tinytorch", "torch", "numpy", "onnxruntime", "libtorch"}) {
       if (const char* version = std::getenv((std::string("TITO_BENCH_VERSION_") + name).c_str())) file_.versions[name] = version;
     }
-    benchmarking::write_results(settings_.out, file_);
-    Json document = Json::parse(std::ifstream(settings_.out));
+    Json document = Json::parse(benchmarking::results_text(file_));
     document["ratios"] = ratios_;
-    std::ofstream(settings_.out) << document.dump(1) << '\n';
+    serialize::write_file_atomically(settings_.out, document.dump(1) + "\n");
   }
 
   Settings settings_;
@@ -388,29 +404,14 @@ class Run {
   Json ratios_ = Json::array();
 };
 
-std::string version_in(const benchmarking::ResultFile& file) {
-  const auto found = file.versions.find("tinytorch");
-  return found == file.versions.end() ? "unknown" : found->second;
-}
-
-// Names what got slower between two files, and what only one of them has. Exit status 1 if anything got slower.
-int compare(const std::string& before_path, const std::string& after_path) {
-  const benchmarking::ResultFile before = benchmarking::read_results(before_path);
-  const benchmarking::ResultFile after = benchmarking::read_results(after_path);
-  if (const std::string why = benchmarking::why_not_comparable(before, after); !why.empty()) {
-    std::printf("These files should not be compared: %s.\n", why.c_str());
-    return 2;
+// Reads and compares two files; a file that cannot be read ends as one that cannot be compared.
+int compare_paths(const std::string& before, const std::string& after) {
+  try {
+    return static_cast<int>(compare(benchmarking::read_results(before), benchmarking::read_results(after), std::cout));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", sentence_of(error).c_str());
+    return static_cast<int>(Compared::Not);
   }
-  std::printf("TinyTorch %s, then %s\n", version_in(before).c_str(), version_in(after).c_str());
-  int slower = 0;
-  for (const benchmarking::Change& change : benchmarking::compare_files(before, after)) {
-    slower += change.verdict == benchmarking::Verdict::Slower && change.subject == "tinytorch";
-    std::printf("%-11s %7.3f [%.3f, %.3f]  %s: %s, %s\n", std::string(benchmarking::name_of(change.verdict)).c_str(), change.ratio, change.interval.low, change.interval.high,
-                change.suite.c_str(), change.name.c_str(), change.subject.c_str());
-  }
-  for (const std::string& sentence : benchmarking::not_compared(before, after)) std::printf("not compared  %s\n", sentence.c_str());
-  std::printf("%d of TinyTorch's cases got slower (times after / before, intervals at 95 %%, tolerance 5 %%)\n", slower);
-  return slower > 0 ? 1 : 0;
 }
 
 Settings parse(int argc, char** argv) {
@@ -435,17 +436,15 @@ Settings parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc == 4 && std::strcmp(argv[1], "--compare") == 0) return compare(argv[2], argv[3]);
+    if (argc == 4 && std::strcmp(argv[1], "--compare") == 0) return compare_paths(argv[2], argv[3]);
     const Settings settings = parse(argc, argv);
     signal(SIGPIPE, SIG_IGN);
-    std::vector<int> processors;
-    for (int i = 0; i < settings.threads; ++i) processors.push_back(i);
-    if (!benchmarking::pin_to_processors(processors)) std::printf("not pinned to %d processors: the system does not allow it\n", settings.threads);
+    if (!benchmarking::pin_to_processors(processors_for(settings.threads, benchmarking::allowed_processors()))) std::printf("not pinned to %d processors: the system does not allow it\n", settings.threads);
     std::printf("ratio: how many times as fast as the peer TinyTorch is; median of the rounds, 95 %% interval\n");
     const BusyProcesses busy(settings.busy);
     Run(settings).all();
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench: %s\n", error.what());
+    std::fprintf(stderr, "bench: %s\n", sentence_of(error).c_str());
     return 1;
   }
 }

@@ -79,12 +79,13 @@
 #include "tinytorch/benchmarking/statistics.h"
 //| export benchmarking/results.cpp
 #include <algorithm>
+#include <cmath>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/serialize/file.h"
 //| export benchmarking/pareto.h
 #include <cstddef>
 #include <string>
@@ -95,6 +96,7 @@
 #include <cstdio>
 #include <numeric>
 #include "tinytorch/core/error.h"
+#include "tinytorch/profiling/pictures.h"
 
 // %%
 //| export benchmarking/timing.cpp
@@ -582,6 +584,9 @@ std::int64_t calls_for(const Timed& timed, double seconds, std::int64_t limit = 
 // Keeps this process, and those that it starts, on these processors: a thread that wanders between them finds its caches cold. False where the system has no such call or refuses.
 bool pin_to_processors(const std::vector<int>& processors);
 
+// The numbers of the processors that this process may run on, from low to high: taskset, containers and batch systems give it some of the machine's. Empty where the system does not tell.
+std::vector<int> allowed_processors();
+
 }  // namespace benchmarking
 
 // %% {"nbgrader": {"grade": false, "grade_id": "15-run-block", "locked": false, "schema_version": 3, "solution": true, "task": false}}
@@ -679,6 +684,17 @@ bool benchmarking::pin_to_processors(const std::vector<int>& processors) {
 #endif
 }
 
+std::vector<int> benchmarking::allowed_processors() {
+  std::vector<int> allowed;
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return allowed;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor)
+    if (CPU_ISSET(processor, &set)) allowed.push_back(processor);
+#endif
+  return allowed;
+}
+
 // %%
 TEST_CASE("calls_for: enough calls for the block, and not many more") {
   const auto costs = [](double each) { return [each](std::int64_t calls) { return each * static_cast<double>(calls); }; };
@@ -687,6 +703,16 @@ TEST_CASE("calls_for: enough calls for the block, and not many more") {
   CHECK_CLOSE(static_cast<double>(benchmarking::calls_for(costs(1e-9), 0.01)), 1e7, 0.01, 0.0);
   CHECK_EQ(benchmarking::calls_for(costs(0), 0.01, 1024), 1024);  // a clock that stands still
   CHECK(!benchmarking::pin_to_processors({-1}));
+}
+
+TEST_CASE("allowed_processors: what the process was given, and what it keeps") {
+  const std::vector<int> before = benchmarking::allowed_processors();
+  if (before.empty()) return;  // the system does not tell
+  CHECK(std::is_sorted(before.begin(), before.end()));
+  if (!benchmarking::pin_to_processors({before.back()})) return;
+  CHECK(benchmarking::allowed_processors() == std::vector<int>{before.back()});
+  benchmarking::pin_to_processors(before);
+  CHECK(benchmarking::allowed_processors() == before);
 }
 
 // %% [markdown]
@@ -1512,6 +1538,8 @@ TEST_CASE("server_capacity: far below one over the service time, and more with b
 //        "results":  [{"suite": "gemm", "name": "512", "subject": "tinytorch", "seconds": [...], "calls": 8, "flops": 268435456, ...}, ...]}
 //
 // `load` is the system's load average when the file was made: with 2 cores and a load of 8, no number in the file deserves trust, and the file says so itself.
+//
+// An hour of measurements must not be lost because the disk is full at its end. So the file is written as a checkpoint is (module 08): beside, flushed, renamed. And a reader believes nothing: no program takes -1 s or no time at all, so a file that says so is refused.
 
 // %%
 //| export benchmarking/results.h
@@ -1545,10 +1573,13 @@ struct ResultFile {
   std::vector<Result> results;
 };
 
-// Writes the file as JSON, whole or not at all. Throws Error when it cannot be written.
+// The file as JSON.
+std::string results_text(const ResultFile& file);
+
+// Writes that text whole or not at all: beside, flushed, renamed. Throws Error when it cannot be written; what was there before is untouched.
 void write_results(const std::string& path, const ResultFile& file);
 
-// Throws Error for a file that cannot be read or is no such file, and names what is wrong with it.
+// Throws Error for a file that cannot be read, is no such file, or has a time that is not a positive number, and names what is wrong with it.
 ResultFile read_results(const std::string& path);
 
 }  // namespace benchmarking
@@ -1579,7 +1610,7 @@ benchmarking::Machine benchmarking::this_machine() {
   return {info.cpu_model, info.os, info.compiler, info.cores, info.memory_bytes, info.simd, load_average(), utc_now()};
 }
 
-void benchmarking::write_results(const std::string& path, const ResultFile& file) {
+std::string benchmarking::results_text(const ResultFile& file) {
   const Machine& m = file.machine;
   nlohmann::ordered_json document;
   document["machine"] = {{"cpu", m.cpu}, {"cores", m.cores}, {"memory_bytes", m.memory_bytes}, {"os", m.os}, {"compiler", m.compiler}, {"simd", m.simd}, {"load", m.load}, {"date", m.date}};
@@ -1590,10 +1621,10 @@ void benchmarking::write_results(const std::string& path, const ResultFile& file
     document["results"].push_back({{"suite", result.suite}, {"name", result.name}, {"subject", result.subject}, {"seconds", result.seconds}, {"calls", result.calls},
                                    {"flops", result.flops}, {"bytes", result.bytes}, {"note", result.note}});
   }
-  const std::string half = path + ".part";
-  std::ofstream(half) << document.dump(1) << '\n';
-  TORCH_CHECK(read_if_there(half).size() > 2 && std::rename(half.c_str(), path.c_str()) == 0, "cannot write ", path, "\n[write_results] does the folder exist, and is there room?");
+  return document.dump(1) + "\n";
 }
+
+void benchmarking::write_results(const std::string& path, const ResultFile& file) { serialize::write_file_atomically(path, results_text(file)); }
 
 benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
   const std::string text = read_file(path, "read_results");
@@ -1610,6 +1641,10 @@ benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
   } catch (const nlohmann::json::exception& error) {
     TORCH_CHECK(false, path, " is not a file of benchmark results\n[read_results] ", error.what());
   }
+  for (const Result& result : file.results)
+    for (const double time : result.seconds)
+      TORCH_CHECK(time > 0 && std::isfinite(time), path, " has a time of ", time, " (", result.suite, ": ", result.name, ", ", result.subject,
+                  ")\n[read_results] a time is a positive number of seconds; measure this case again, or delete it from the file.");
   return file;
 }
 
@@ -1637,6 +1672,10 @@ TEST_CASE("result files: what is written comes back, and damage is named") {
   CHECK_ERROR(benchmarking::read_results(path), "is not a file of benchmark results");
   CHECK_ERROR(benchmarking::read_results(path), "cpu");
   CHECK_ERROR(benchmarking::write_results(scratch.path("missing/a.json"), file), "cannot write");
+  file.results[0].seconds[1] = -1;
+  benchmarking::write_results(path, file);
+  CHECK_ERROR(benchmarking::read_results(path), "has a time of -1 (gemm: 512, tinytorch)");
+  CHECK_EQ(scratch.files(), 1);  // nothing is left beside it
 }
 
 // %% [markdown]
@@ -1680,7 +1719,8 @@ std::vector<Change> compare_files(const ResultFile& before, const ResultFile& af
 // A sentence for each case that has times in one of the files only.
 std::vector<std::string> not_compared(const ResultFile& before, const ResultFile& after);
 
-// Why times of these files should not be compared at all (another CPU, other settings, another compiler); empty if nothing speaks against it.
+// Why times of these files should not be compared at all (another CPU, other settings, another compiler); empty if nothing speaks against it. Files from before the settings `capability` and `kernels` say nothing
+// about them, which speaks against nothing.
 std::string why_not_comparable(const ResultFile& before, const ResultFile& after);
 
 std::string_view name_of(Verdict verdict);
@@ -1851,7 +1891,10 @@ std::string benchmarking::why_not_comparable(const ResultFile& before, const Res
     const auto found = file.settings.find(name);
     return found == file.settings.end() ? "" : found->second;
   };
-  for (const auto& [name, value] : all) differ(name.c_str(), setting(before, name), setting(after, name));
+  for (const auto& [name, value] : all) {
+    const bool unknown = (name == "capability" || name == "kernels") && before.settings.count(name) != after.settings.count(name);
+    if (!unknown) differ(name.c_str(), setting(before, name), setting(after, name));
+  }
   return why;
 }
 
@@ -1874,6 +1917,11 @@ TEST_CASE("compare_files: by name, not by place, and not across machines") {
   after.settings["threads"] = "2";
   after.settings["busy processes"] = "1";
   CHECK_EQ(benchmarking::why_not_comparable(before, after), "CPU 'one' and 'two'; busy processes '' and '1'; threads '1' and '2'");
+  after = before;
+  after.settings["capability"] = "AVX512";
+  CHECK_EQ(benchmarking::why_not_comparable(before, after), "");  // the first file is older than this setting
+  before.settings["capability"] = "DEFAULT";
+  CHECK_EQ(benchmarking::why_not_comparable(before, after), "capability 'DEFAULT' and 'AVX512'");
 }
 
 TEST_CASE("not_compared: what vanished, failed or is new has a sentence") {
@@ -1915,7 +1963,7 @@ struct Candidate {
 // The indices of those that no other dominates, from fast to slow. O(n log n).
 std::vector<std::size_t> pareto_front(const std::vector<Candidate>& candidates);
 
-// A picture for the terminal: '*' on the front, 'o' off it, time on a logarithmic axis, with a legend. Throws ValueError for no candidates or times that are not positive.
+// A picture for the terminal: '*' on the front, 'o' off it, time on a logarithmic axis, with a legend. Throws ValueError for no candidates, for times that are not positive numbers, for accuracies that are not finite, and for a picture without a column or a row.
 std::string pareto_text(const std::vector<Candidate>& candidates, std::size_t width = 60, std::size_t height = 12);
 
 // The same as an SVG document, the front joined by a line of steps.
@@ -2001,15 +2049,16 @@ struct Axes {
   explicit Axes(const std::vector<benchmarking::Candidate>& candidates) {
     TORCH_CHECK_VALUE(!candidates.empty(), "a Pareto picture needs candidates, but got none");
     for (const benchmarking::Candidate& one : candidates) {
-      TORCH_CHECK_VALUE(one.seconds > 0, "a Pareto picture needs positive times, but '", one.name, "' has ", one.seconds);
+      TORCH_CHECK_VALUE(one.seconds > 0 && std::isfinite(one.seconds), "a Pareto picture needs positive times, but '", one.name, "' has ", one.seconds);
+      TORCH_CHECK_VALUE(std::isfinite(one.accuracy), "a Pareto picture needs accuracies that are numbers, but '", one.name, "' has ", one.accuracy);
       fastest = std::min(fastest, one.seconds);
       slowest = std::max(slowest, one.seconds);
       worst = std::min(worst, one.accuracy);
       best = std::max(best, one.accuracy);
     }
   }
-  double x(double seconds) const { return slowest > fastest ? std::log(seconds / fastest) / std::log(slowest / fastest) : 0.5; }
-  double y(double accuracy) const { return best > worst ? (accuracy - worst) / (best - worst) : 0.5; }
+  double x(double seconds) const { return slowest > fastest ? (std::log(seconds) - std::log(fastest)) / (std::log(slowest) - std::log(fastest)) : 0.5; }
+  double y(double accuracy) const { return best > worst ? (accuracy / 2 - worst / 2) / (best / 2 - worst / 2) : 0.5; }  // halves: a difference may be too large for a double
 
   double fastest = HUGE_VAL, slowest = 0, worst = HUGE_VAL, best = -HUGE_VAL;
 };
@@ -2020,17 +2069,11 @@ std::string formatted(const char* format, double a, double b = 0) {
   return text;
 }
 
-// Text for an XML document.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
-}
-
 }  // namespace
 
 std::string benchmarking::pareto_text(const std::vector<Candidate>& candidates, std::size_t width, std::size_t height) {
   const Axes axes(candidates);
+  TORCH_CHECK_VALUE(width > 0 && height > 0, "a Pareto picture needs a column and a row at least, but got ", width, " columns and ", height, " rows");
   const std::vector<std::size_t> front = pareto_front(candidates);
   std::vector<std::string> rows(height, std::string(width, ' '));
   const auto plot = [&](const Candidate& one, char mark) {
@@ -2070,7 +2113,7 @@ std::string benchmarking::pareto_svg(const std::vector<Candidate>& candidates) {
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const bool chosen = std::find(front.begin(), front.end(), i) != front.end();
     svg += formatted("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"", x(candidates[i].seconds), y(candidates[i].accuracy)) + (chosen ? " fill=\"steelblue\"/>" : " fill=\"silver\"/>");
-    svg += formatted("<text x=\"%.1f\" y=\"%.1f\">", x(candidates[i].seconds) + 7, y(candidates[i].accuracy) + 4) + escaped(candidates[i].name) + "</text>\n";
+    svg += formatted("<text x=\"%.1f\" y=\"%.1f\">", x(candidates[i].seconds) + 7, y(candidates[i].accuracy) + 4) + autograd::profiler::xml_text(candidates[i].name) + "</text>\n";
   }
   return svg + "</svg>\n";
 }
@@ -2095,6 +2138,9 @@ TEST_CASE("Pareto pictures: every candidate is in them, the front is marked") {
   CHECK(svg.find("d=\"M60.0 186.7H560.0V40.0\"") != std::string::npos);
   CHECK_ERROR(benchmarking::pareto_text({}), "needs candidates, but got none");
   CHECK_ERROR(benchmarking::pareto_svg({{"x", 0, 1}}), "positive times, but 'x' has 0");
+  CHECK_ERROR(benchmarking::pareto_text({{"x", HUGE_VAL, 1}}), "positive times, but 'x' has inf");
+  CHECK_ERROR(benchmarking::pareto_text({{"x", 1, NAN}}), "accuracies that are numbers, but 'x' has nan");
+  CHECK_ERROR(benchmarking::pareto_text(candidates, 0, 4), "got 0 columns and 4 rows");
 }
 
 // %% [markdown]

@@ -38,6 +38,18 @@ TEST_CASE("tito bench: --busy takes a number of processes") {
   }
 }
 
+TEST_CASE("tito bench: numbers that are none are refused in a short sentence, and --help names every peer") {
+  const auto refused = [](const std::string& option, const std::string& value) {
+    const ProcessResult result = run_process({program(), "bench", "--against", "nobody", option, value});  // nobody: it must not come to a measurement
+    CHECK_EQ(result.status, 2);
+    CHECK_LT(result.output.size(), 200);
+    return result.output;
+  };
+  CHECK_EQ(refused("--threads", "0").find("--threads: Value 0 not in range 1 to 1024"), 0);
+  for (const char* wrong : {"nan", "inf", "0", "-1", "1e9", "two"}) CHECK_EQ(refused("--seconds", wrong).find("--seconds: '" + std::string(wrong) + "' is no number of seconds"), 0);
+  CHECK(run_process({program(), "bench", "--help"}).output.find("torch-index-select") != std::string::npos);
+}
+
 TEST_CASE("tito: an unknown module is named, with the ones there are") {
   const ProcessResult result = run_process({program(), "test", "42"});
   CHECK_EQ(result.status, 1);

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "tinytorch/core/error.h"
+#include "tinytorch/profiling/pictures.h"
 
 namespace tinytorch {
 
@@ -37,15 +38,16 @@ struct Axes {
   explicit Axes(const std::vector<benchmarking::Candidate>& candidates) {
     TORCH_CHECK_VALUE(!candidates.empty(), "a Pareto picture needs candidates, but got none");
     for (const benchmarking::Candidate& one : candidates) {
-      TORCH_CHECK_VALUE(one.seconds > 0, "a Pareto picture needs positive times, but '", one.name, "' has ", one.seconds);
+      TORCH_CHECK_VALUE(one.seconds > 0 && std::isfinite(one.seconds), "a Pareto picture needs positive times, but '", one.name, "' has ", one.seconds);
+      TORCH_CHECK_VALUE(std::isfinite(one.accuracy), "a Pareto picture needs accuracies that are numbers, but '", one.name, "' has ", one.accuracy);
       fastest = std::min(fastest, one.seconds);
       slowest = std::max(slowest, one.seconds);
       worst = std::min(worst, one.accuracy);
       best = std::max(best, one.accuracy);
     }
   }
-  double x(double seconds) const { return slowest > fastest ? std::log(seconds / fastest) / std::log(slowest / fastest) : 0.5; }
-  double y(double accuracy) const { return best > worst ? (accuracy - worst) / (best - worst) : 0.5; }
+  double x(double seconds) const { return slowest > fastest ? (std::log(seconds) - std::log(fastest)) / (std::log(slowest) - std::log(fastest)) : 0.5; }
+  double y(double accuracy) const { return best > worst ? (accuracy / 2 - worst / 2) / (best / 2 - worst / 2) : 0.5; }  // halves: a difference may be too large for a double
 
   double fastest = HUGE_VAL, slowest = 0, worst = HUGE_VAL, best = -HUGE_VAL;
 };
@@ -56,17 +58,11 @@ std::string formatted(const char* format, double a, double b = 0) {
   return text;
 }
 
-// Text for an XML document.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
-}
-
 }  // namespace
 
 std::string benchmarking::pareto_text(const std::vector<Candidate>& candidates, std::size_t width, std::size_t height) {
   const Axes axes(candidates);
+  TORCH_CHECK_VALUE(width > 0 && height > 0, "a Pareto picture needs a column and a row at least, but got ", width, " columns and ", height, " rows");
   const std::vector<std::size_t> front = pareto_front(candidates);
   std::vector<std::string> rows(height, std::string(width, ' '));
   const auto plot = [&](const Candidate& one, char mark) {
@@ -106,7 +102,7 @@ std::string benchmarking::pareto_svg(const std::vector<Candidate>& candidates) {
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const bool chosen = std::find(front.begin(), front.end(), i) != front.end();
     svg += formatted("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"", x(candidates[i].seconds), y(candidates[i].accuracy)) + (chosen ? " fill=\"steelblue\"/>" : " fill=\"silver\"/>");
-    svg += formatted("<text x=\"%.1f\" y=\"%.1f\">", x(candidates[i].seconds) + 7, y(candidates[i].accuracy) + 4) + escaped(candidates[i].name) + "</text>\n";
+    svg += formatted("<text x=\"%.1f\" y=\"%.1f\">", x(candidates[i].seconds) + 7, y(candidates[i].accuracy) + 4) + autograd::profiler::xml_text(candidates[i].name) + "</text>\n";
   }
   return svg + "</svg>\n";
 }

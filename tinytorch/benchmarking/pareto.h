@@ -20,7 +20,7 @@ struct Candidate {
 // The indices of those that no other dominates, from fast to slow. O(n log n).
 std::vector<std::size_t> pareto_front(const std::vector<Candidate>& candidates);
 
-// A picture for the terminal: '*' on the front, 'o' off it, time on a logarithmic axis, with a legend. Throws ValueError for no candidates or times that are not positive.
+// A picture for the terminal: '*' on the front, 'o' off it, time on a logarithmic axis, with a legend. Throws ValueError for no candidates, for times that are not positive numbers, for accuracies that are not finite, and for a picture without a column or a row.
 std::string pareto_text(const std::vector<Candidate>& candidates, std::size_t width = 60, std::size_t height = 12);
 
 // The same as an SVG document, the front joined by a line of steps.

@@ -4,13 +4,14 @@
 #include "tinytorch/benchmarking/results.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tinytorch/core/error.h"
 #include "tinytorch/core/system_info.h"
 #include "tinytorch/core/utils.h"
+#include "tinytorch/serialize/file.h"
 
 namespace tinytorch {
 
@@ -38,7 +39,7 @@ benchmarking::Machine benchmarking::this_machine() {
   return {info.cpu_model, info.os, info.compiler, info.cores, info.memory_bytes, info.simd, load_average(), utc_now()};
 }
 
-void benchmarking::write_results(const std::string& path, const ResultFile& file) {
+std::string benchmarking::results_text(const ResultFile& file) {
   const Machine& m = file.machine;
   nlohmann::ordered_json document;
   document["machine"] = {{"cpu", m.cpu}, {"cores", m.cores}, {"memory_bytes", m.memory_bytes}, {"os", m.os}, {"compiler", m.compiler}, {"simd", m.simd}, {"load", m.load}, {"date", m.date}};
@@ -49,10 +50,10 @@ void benchmarking::write_results(const std::string& path, const ResultFile& file
     document["results"].push_back({{"suite", result.suite}, {"name", result.name}, {"subject", result.subject}, {"seconds", result.seconds}, {"calls", result.calls},
                                    {"flops", result.flops}, {"bytes", result.bytes}, {"note", result.note}});
   }
-  const std::string half = path + ".part";
-  std::ofstream(half) << document.dump(1) << '\n';
-  TORCH_CHECK(read_if_there(half).size() > 2 && std::rename(half.c_str(), path.c_str()) == 0, "cannot write ", path, "\n[write_results] does the folder exist, and is there room?");
+  return document.dump(1) + "\n";
 }
+
+void benchmarking::write_results(const std::string& path, const ResultFile& file) { serialize::write_file_atomically(path, results_text(file)); }
 
 benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
   const std::string text = read_file(path, "read_results");
@@ -69,6 +70,10 @@ benchmarking::ResultFile benchmarking::read_results(const std::string& path) {
   } catch (const nlohmann::json::exception& error) {
     TORCH_CHECK(false, path, " is not a file of benchmark results\n[read_results] ", error.what());
   }
+  for (const Result& result : file.results)
+    for (const double time : result.seconds)
+      TORCH_CHECK(time > 0 && std::isfinite(time), path, " has a time of ", time, " (", result.suite, ": ", result.name, ", ", result.subject,
+                  ")\n[read_results] a time is a positive number of seconds; measure this case again, or delete it from the file.");
   return file;
 }
 
@@ -164,7 +169,10 @@ std::string benchmarking::why_not_comparable(const ResultFile& before, const Res
     const auto found = file.settings.find(name);
     return found == file.settings.end() ? "" : found->second;
   };
-  for (const auto& [name, value] : all) differ(name.c_str(), setting(before, name), setting(after, name));
+  for (const auto& [name, value] : all) {
+    const bool unknown = (name == "capability" || name == "kernels") && before.settings.count(name) != after.settings.count(name);
+    if (!unknown) differ(name.c_str(), setting(before, name), setting(after, name));
+  }
   return why;
 }
 

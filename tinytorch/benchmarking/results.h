@@ -42,10 +42,13 @@ struct ResultFile {
   std::vector<Result> results;
 };
 
-// Writes the file as JSON, whole or not at all. Throws Error when it cannot be written.
+// The file as JSON.
+std::string results_text(const ResultFile& file);
+
+// Writes that text whole or not at all: beside, flushed, renamed. Throws Error when it cannot be written; what was there before is untouched.
 void write_results(const std::string& path, const ResultFile& file);
 
-// Throws Error for a file that cannot be read or is no such file, and names what is wrong with it.
+// Throws Error for a file that cannot be read, is no such file, or has a time that is not a positive number, and names what is wrong with it.
 ResultFile read_results(const std::string& path);
 
 }  // namespace benchmarking
@@ -71,7 +74,8 @@ std::vector<Change> compare_files(const ResultFile& before, const ResultFile& af
 // A sentence for each case that has times in one of the files only.
 std::vector<std::string> not_compared(const ResultFile& before, const ResultFile& after);
 
-// Why times of these files should not be compared at all (another CPU, other settings, another compiler); empty if nothing speaks against it.
+// Why times of these files should not be compared at all (another CPU, other settings, another compiler); empty if nothing speaks against it. Files from before the settings `capability` and `kernels` say nothing
+// about them, which speaks against nothing.
 std::string why_not_comparable(const ResultFile& before, const ResultFile& after);
 
 std::string_view name_of(Verdict verdict);

@@ -51,6 +51,17 @@ bool benchmarking::pin_to_processors(const std::vector<int>& processors) {
 #endif
 }
 
+std::vector<int> benchmarking::allowed_processors() {
+  std::vector<int> allowed;
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return allowed;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor)
+    if (CPU_ISSET(processor, &set)) allowed.push_back(processor);
+#endif
+  return allowed;
+}
+
 // The smallest d in [0, n / 2] that minimizes z(d), or nothing if that is n / 2 and n > 1.
 std::optional<std::size_t> benchmarking::warmup_length(const std::vector<double>& samples) {
   const std::size_t n = samples.size();

@@ -36,6 +36,9 @@ std::int64_t calls_for(const Timed& timed, double seconds, std::int64_t limit = 
 // Keeps this process, and those that it starts, on these processors: a thread that wanders between them finds its caches cold. False where the system has no such call or refuses.
 bool pin_to_processors(const std::vector<int>& processors);
 
+// The numbers of the processors that this process may run on, from low to high: taskset, containers and batch systems give it some of the machine's. Empty where the system does not tell.
+std::vector<int> allowed_processors();
+
 }  // namespace benchmarking
 
 namespace benchmarking {

@@ -1,6 +1,7 @@
 // tito bench: TinyTorch beside its peers (bench_suites), and how long the builds take that people wait for. The builds are measured
 // on a copy, so that no file of the project is touched.
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <fstream>
@@ -147,6 +148,13 @@ void bench_build(const BenchArguments& arguments) {
         arguments.json);
 }
 
+// What is wrong with a number of seconds; nothing for a good one.
+std::string complaint_about_seconds(const std::string& text) {
+  double seconds = 0;
+  const bool in_range = CLI::detail::lexical_cast(text, seconds) && seconds > 0 && seconds <= 3600;  // not a number is not in it
+  return in_range ? "" : fmt::format("'{}' is no number of seconds; it may be more than 0 and at most 3600", text);
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
@@ -154,14 +162,14 @@ void add_bench_command(CLI::App& app) {
   command->require_subcommand(0, 1);
   const auto suites = std::make_shared<SuiteArguments>();
   command->add_option("suites", suites->suites, "suites of benchmarks/cases.json; none: all");
-  command->add_option("--against", suites->against, "torch, torch-fused, torch-channels-last, torch-compile, libtorch, numpy, onnxruntime, tinytorch-float32, tinytorch-unwatched, tinytorch-moving; none: what is installed")->delimiter(',');
+  command->add_option("--against", suites->against, fmt::format("{}; none: what is installed", fmt::join(bench_peers, ", ")))->delimiter(',');
   command->add_option("--install", suites->install, "install these peers from PyPI into an environment of their own")->delimiter(',');
   command->add_option("--python", suites->python, "a python that has the peers already");
   command->add_option("--json", suites->json, "the file for the result");
-  command->add_option("--threads", suites->threads, "threads for each side, on as many processors")->capture_default_str()->check(CLI::PositiveNumber);
-  command->add_option("--seconds", suites->seconds, "for the rounds of one case")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--threads", suites->threads, "threads for each side, on as many processors")->capture_default_str()->check(CLI::Range(1, 1024));
+  command->add_option("--seconds", suites->seconds, "for the rounds of one case")->capture_default_str()->check(CLI::Validator(complaint_about_seconds, "up to 3600"));
   command->add_option("--busy", suites->busy, "processes that spin on the same processors meanwhile, as other programs do")->capture_default_str()->check(CLI::Range(0, 64));
-  command->add_option("--compare", suites->compare, "two files of results: name what got slower")->expected(2);
+  command->add_option("--compare", suites->compare, "two files of results: name what got slower; exit status 1 where something did, 2 where the files cannot be compared")->expected(2);
   command->add_flag("--page", suites->page, "write docs/performance.md and docs/performance_times.md from benchmarks/results");
   command->callback([command, suites] {
     if (command->get_subcommands().empty()) bench_suites(*suites);
@@ -169,7 +177,7 @@ void add_bench_command(CLI::App& app) {
   const auto arguments = std::make_shared<BenchArguments>();
   CLI::App* edit_loop = command->add_subcommand("edit-loop", "From an edit in a module to the verdict of its tests");
   edit_loop->add_option("--module", arguments->module, "the module to edit")->capture_default_str();
-  edit_loop->add_option("--repeats", arguments->repeats, "edits of each kind")->capture_default_str()->check(CLI::PositiveNumber);
+  edit_loop->add_option("--repeats", arguments->repeats, "edits of each kind")->capture_default_str()->check(CLI::Range(1, 1000));
   edit_loop->add_flag("--json", arguments->json, "print JSON");
   edit_loop->callback([arguments] { bench_edit_loop(*arguments); });
   CLI::App* build = command->add_subcommand("build", "A clean build of the framework and the command line");

@@ -19,8 +19,6 @@
 namespace tito {
 namespace {
 
-const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32", "tinytorch-unwatched", "tinytorch-moving"};
-
 // Runs a command that prints; throws when it fails.
 void run_shown(const Command& command, const ProcessOptions& given = {}) {
   ProcessOptions options = given;
@@ -68,7 +66,7 @@ fs::path build_bench_program(const fs::path& root, const std::string& name) {
   fs::create_directories(program.parent_path());
   const fs::path source = root / "benchmarks" / (name + ".cpp");
   const auto older_than = [&](const fs::path& input) { return fs::last_write_time(program) < fs::last_write_time(input); };
-  if (fs::exists(program) && !older_than(source) && !older_than(root / "benchmarks/worker.h") && !older_than(root / "benchmarks/functions.h") && !older_than(library_file(root))) return program;
+  if (fs::exists(program) && !older_than(source) && !older_than(root / "benchmarks/worker.h") && !older_than(root / "benchmarks/comparison.h") && !older_than(root / "benchmarks/functions.h") && !older_than(library_file(root))) return program;
   fmt::print(stderr, "compiling benchmarks/{}.cpp\n", name);
   Command compile{"g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-I" + root.string(), source.string(), library_file(root).string(), "-lz", "-pthread", "-o", program.string()};
   if (!find_program("ccache").empty()) {
@@ -213,10 +211,12 @@ class SuiteRun {
 void compare_results(const fs::path& bench, const std::vector<std::string>& files) {
   const ProcessResult result = run_process({bench.string(), "--compare", files.at(0), files.at(1)});
   fmt::print("{}", result.output);
-  if (!result.ok()) throw Exit{1};
+  if (!result.ok()) throw Exit{result.status > 0 ? result.status : 1};
 }
 
 }  // namespace
+
+const std::vector<std::string> bench_peers = {"torch", "torch-fused", "torch-channels-last", "torch-compile", "torch-index-select", "libtorch", "numpy", "onnxruntime", "tinytorch-float32", "tinytorch-unwatched", "tinytorch-moving"};
 
 void bench_suites(const SuiteArguments& arguments) {
   const fs::path root = project_root();

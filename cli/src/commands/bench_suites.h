@@ -8,7 +8,7 @@ namespace tito {
 
 struct SuiteArguments {
   std::vector<std::string> suites;   // empty or "all": every one
-  std::vector<std::string> against;  // torch, numpy, onnxruntime, libtorch, and torch's variants; empty: all that are installed
+  std::vector<std::string> against;  // some of bench_peers; empty: all that are installed
   std::vector<std::string> install;  // what to install, instead of measuring
   std::string python;                // one that has the peers; empty: the environment that install makes
   std::string json;                  // where the result goes; empty: build/bench/result.json
@@ -19,6 +19,10 @@ struct SuiteArguments {
   bool page = false;                 // write docs/performance.md and docs/performance_times.md, instead of measuring
 };
 
+// The names that --against may have.
+extern const std::vector<std::string> bench_peers;
+
+// With `compare` it throws Exit: 1 where something got slower, 2 where the files cannot be compared.
 void bench_suites(const SuiteArguments& arguments);
 
 }  // namespace tito

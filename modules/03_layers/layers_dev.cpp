@@ -2138,7 +2138,7 @@ Tensor nn::MLPImpl::forward(const Tensor& input) {
 #if 0
 Tensor nn::MLPImpl::forward(const Tensor& input) {
   Tensor x = input.flatten(1);
-  for (std::size_t i = 0; i < layers.size(); ++i) x = relu(layers[i]->forward(x));
+  for (std::size_t i = 0; i < layers.size(); ++i) x = relu(layers[i](x));
   return x;
 }
 #endif

@@ -2263,9 +2263,9 @@ void models::ResNetImpl::reset() {
 
 Tensor models::ResNetImpl::forward(const Tensor& input) {
   Tensor x = relu(bn1(conv1(input)));
-  x = layer1->forward(x);
-  x = layer2->forward(x);
-  x = layer3->forward(x);
+  x = layer1(x);
+  x = layer2(x);
+  x = layer3(x);
   return fc(x.mean({2, 3}));
 }
 

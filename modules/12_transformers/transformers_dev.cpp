@@ -910,7 +910,7 @@ void models::FeedForwardImpl::reset() {
   dropout = register_module("dropout", nn::Dropout(options.dropout()));
 }
 
-Tensor models::FeedForwardImpl::forward(const Tensor& x) { return dropout->forward(c_proj->forward(gelu(c_fc->forward(x), "tanh"))); }
+Tensor models::FeedForwardImpl::forward(const Tensor& x) { return dropout(c_proj(gelu(c_fc(x), "tanh"))); }
 
 void models::BlockImpl::reset() {
   const auto norm = [&] { return nn::LayerNorm(nn::LayerNormOptions({options.n_embd()}).eps(options.layer_norm_epsilon())); };
@@ -933,7 +933,7 @@ void models::BlockImpl::reset() {
 Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   // BEGIN SOLUTION
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.n_head();
-  const std::vector<Tensor> parts = c_attn->forward(x).split(C, 2);
+  const std::vector<Tensor> parts = c_attn(x).split(C, 2);
   const auto heads = [&](const Tensor& part) { return part.view({B, T, H, C / H}).transpose(1, 2); };
   const Tensor query = heads(parts[0]);
   Tensor key = heads(parts[1]);
@@ -942,7 +942,7 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
   const bool causal = !mask.defined() && key.size(2) == T;
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(query, key, value, rule, is_training() ? options.dropout() : 0.0, causal);
-  return resid_dropout->forward(c_proj->forward(attended.transpose(1, 2).reshape({B, T, C})));
+  return resid_dropout(c_proj(attended.transpose(1, 2).reshape({B, T, C})));
   // END SOLUTION
 }
 
@@ -952,14 +952,14 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
 #if 0
 Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.n_head();
-  const std::vector<Tensor> parts = c_attn->forward(x).split(C, 2);
+  const std::vector<Tensor> parts = c_attn(x).split(C, 2);
   const auto heads = [&](const Tensor& part) { return part.view({B, T, H, C / H}).transpose(1, 2); };
   Tensor key = heads(parts[1]);
   Tensor value = heads(parts[2]);
   if (cache != nullptr) std::tie(key, value) = cache->append(key, value);
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(heads(parts[0]), key, value, rule, is_training() ? options.dropout() : 0.0, false);
-  return resid_dropout->forward(c_proj->forward(attended.transpose(1, 2).reshape({B, T, C})));
+  return resid_dropout(c_proj(attended.transpose(1, 2).reshape({B, T, C})));
 }
 #endif
 
@@ -969,7 +969,7 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
 #if 0
 Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.n_head();
-  const std::vector<Tensor> parts = c_attn->forward(x).split(C, 2);
+  const std::vector<Tensor> parts = c_attn(x).split(C, 2);
   const auto heads = [&](const Tensor& part) { return part.reshape({B, H, T, C / H}); };
   Tensor key = heads(parts[1]);
   Tensor value = heads(parts[2]);
@@ -977,7 +977,7 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
   const bool causal = !mask.defined() && key.size(2) == T;
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(heads(parts[0]), key, value, rule, is_training() ? options.dropout() : 0.0, causal);
-  return resid_dropout->forward(c_proj->forward(attended.reshape({B, T, C})));
+  return resid_dropout(c_proj(attended.reshape({B, T, C})));
 }
 #endif
 
@@ -987,7 +987,7 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
 #if 0
 Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.n_head();
-  const std::vector<Tensor> parts = c_attn->forward(x).split(C, 2);
+  const std::vector<Tensor> parts = c_attn(x).split(C, 2);
   const auto heads = [&](const Tensor& part) { return part.view({B, T, H, C / H}).transpose(1, 2); };
   Tensor key = heads(parts[1]).detach();
   Tensor value = heads(parts[2]);
@@ -995,7 +995,7 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
   const bool causal = !mask.defined() && key.size(2) == T;
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(heads(parts[0]).detach(), key, value, rule, is_training() ? options.dropout() : 0.0, causal);
-  return resid_dropout->forward(c_proj->forward(attended.transpose(1, 2).reshape({B, T, C})));
+  return resid_dropout(c_proj(attended.transpose(1, 2).reshape({B, T, C})));
 }
 #endif
 
@@ -1061,8 +1061,8 @@ TEST_CASE("self-attention: heads by hand, nothing from the future, and a cache t
 // EXAMPLE: with all weights of both c_proj layers and their biases 0, a block returns x itself.
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   // BEGIN SOLUTION
-  const Tensor mixed = x + attn->forward(ln_1->forward(x), mask, cache);
-  return mixed + mlp->forward(ln_2->forward(mixed));
+  const Tensor mixed = x + attn(ln_1(x), mask, cache);
+  return mixed + mlp(ln_2(mixed));
   // END SOLUTION
 }
 
@@ -1071,8 +1071,8 @@ Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueC
 //| says The stream is replaced instead of added to: what earlier blocks found is gone, and the gradient has no straight road back.
 #if 0
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
-  const Tensor mixed = attn->forward(ln_1->forward(x), mask, cache);
-  return mlp->forward(ln_2->forward(mixed));
+  const Tensor mixed = attn(ln_1(x), mask, cache);
+  return mlp(ln_2(mixed));
 }
 #endif
 
@@ -1081,8 +1081,8 @@ Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueC
 //| says The normalization stands behind the sum (as in 2017). GPT-2 normalizes what goes into attention and feed-forward, and leaves the stream itself alone.
 #if 0
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
-  const Tensor mixed = ln_1->forward(x + attn->forward(x, mask, cache));
-  return ln_2->forward(mixed + mlp->forward(mixed));
+  const Tensor mixed = ln_1(x + attn(x, mask, cache));
+  return ln_2(mixed + mlp(mixed));
 }
 #endif
 
@@ -1091,7 +1091,7 @@ Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueC
 //| says The feed-forward network reads x instead of what attention just added: it thinks about each position without having heard the others.
 #if 0
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
-  return x + attn->forward(ln_1->forward(x), mask, cache) + mlp->forward(ln_2->forward(x));
+  return x + attn(ln_1(x), mask, cache) + mlp(ln_2(x));
 }
 #endif
 
@@ -1307,7 +1307,7 @@ TEST_CASE("initialization: 0.02, smaller into the stream, ones and zeros") {
 //           left_padding (B, 1), not below 0, (B, T). 3. A mask is needed with padding, and where T > 1 tokens follow others; else leave it undefined. 4. drop of wte + wpe, each block
 //           with its own layer of the cache, ln_f.
 // EXAMPLE: features(tokens of 3 columns) and then features(1 column, the same cache) gives what the last column of 4 gives.
-// HINT: h->at<BlockImpl>(i) is block i; clamp_min(0).
+// HINT: Block(h->ptr<BlockImpl>(i)) is a handle on block i, which is called like any other; clamp_min(0).
 Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Tensor& left_padding) {
   // BEGIN SOLUTION
   TORCH_CHECK(tokens.dim() == 2, "GPT expects tokens of shape (batch, time), but got ", tokens.sizes(), "\n[GPT] unsqueeze(0) makes a batch of one text.");
@@ -1320,9 +1320,9 @@ Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Te
   if (left_padding.defined()) positions = (positions.unsqueeze(0) - left_padding.unsqueeze(1)).clamp_min(0);
   Tensor mask;
   if (left_padding.defined() || (start > 0 && T > 1)) mask = attention_mask(T, start + T, left_padding);
-  Tensor x = drop->forward(wte->forward(tokens) + wpe->forward(positions));
-  for (std::size_t i = 0; i < h->size(); ++i) x = h->at<BlockImpl>(i).forward(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
-  return ln_f->forward(x);
+  Tensor x = drop(wte(tokens) + wpe(positions));
+  for (std::size_t i = 0; i < h->size(); ++i) x = Block(h->ptr<BlockImpl>(i))(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
+  return ln_f(x);
   // END SOLUTION
 }
 
@@ -1338,9 +1338,9 @@ Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Te
   TORCH_CHECK(start + T <= options.block_size(), "Cannot forward sequence of length ", start + T, ", block size is only ", options.block_size());
   Tensor mask;
   if (left_padding.defined() || (start > 0 && T > 1)) mask = attention_mask(T, start + T, left_padding);
-  Tensor x = drop->forward(wte->forward(tokens));
-  for (std::size_t i = 0; i < h->size(); ++i) x = h->at<BlockImpl>(i).forward(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
-  return ln_f->forward(x);
+  Tensor x = drop(wte(tokens));
+  for (std::size_t i = 0; i < h->size(); ++i) x = Block(h->ptr<BlockImpl>(i))(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
+  return ln_f(x);
 }
 #endif
 
@@ -1358,15 +1358,15 @@ Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Te
   if (left_padding.defined()) positions = (positions.unsqueeze(0) - left_padding.unsqueeze(1)).clamp_min(0);
   Tensor mask;
   if (left_padding.defined() || (start > 0 && T > 1)) mask = attention_mask(T, start + T, left_padding);
-  Tensor x = drop->forward(wte->forward(tokens) + wpe->forward(positions));
-  for (std::size_t i = 0; i < h->size(); ++i) x = h->at<BlockImpl>(i).forward(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
-  return ln_f->forward(x);
+  Tensor x = drop(wte(tokens) + wpe(positions));
+  for (std::size_t i = 0; i < h->size(); ++i) x = Block(h->ptr<BlockImpl>(i))(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
+  return ln_f(x);
 }
 #endif
 
 // %%
 //| export models/gpt.cpp
-Tensor models::GPTImpl::logits(const Tensor& hidden) { return lm_head.is_empty() ? linear(hidden, wte->weight) : lm_head->forward(hidden); }
+Tensor models::GPTImpl::logits(const Tensor& hidden) { return lm_head.is_empty() ? linear(hidden, wte->weight) : lm_head(hidden); }
 
 // %% {"nbgrader": {"grade": true, "grade_id": "12-features-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}}
 TEST_CASE("GPT: order matters, the future does not, and cached logits equal recomputed ones") {

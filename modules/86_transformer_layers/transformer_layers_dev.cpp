@@ -370,7 +370,7 @@ void nn::TransformerEncoderImpl::reset_parameters() {
 Tensor nn::TransformerEncoderImpl::forward(const Tensor& src, const Tensor& src_mask, const Tensor& src_key_padding_mask) {
   TORCH_CHECK(!layers->is_empty(), "TransformerEncoder should have at least one encoder layer.");
   Tensor x = src;
-  for (std::size_t i = 0; i < layers->size(); ++i) x = layers->at<TransformerEncoderLayerImpl>(i).forward(x, src_mask, src_key_padding_mask);
+  for (std::size_t i = 0; i < layers->size(); ++i) x = TransformerEncoderLayer(layers->ptr<TransformerEncoderLayerImpl>(i))(x, src_mask, src_key_padding_mask);
   return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 
@@ -395,7 +395,7 @@ Tensor nn::TransformerDecoderImpl::forward(const Tensor& tgt, const Tensor& memo
   TORCH_CHECK(!layers->is_empty(), "TransformerDecoder should have at least one decoder layer.");
   Tensor x = tgt;
   for (std::size_t i = 0; i < layers->size(); ++i)
-    x = layers->at<TransformerDecoderLayerImpl>(i).forward(x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
+    x = TransformerDecoderLayer(layers->ptr<TransformerDecoderLayerImpl>(i))(x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask);
   return norm.is_empty() ? x : norm.forward<Tensor>(x);
 }
 

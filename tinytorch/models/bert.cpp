@@ -34,7 +34,7 @@ void models::BertOutputLayerImpl::reset() {
   layer_norm = register_module("LayerNorm", bert_norm(options));
   drop = register_module("dropout", nn::Dropout(options.dropout()));
 }
-Tensor models::BertOutputLayerImpl::forward(const Tensor& x, const Tensor& residual) { return layer_norm->forward(drop->forward(dense->forward(x)) + residual); }
+Tensor models::BertOutputLayerImpl::forward(const Tensor& x, const Tensor& residual) { return layer_norm(drop(dense(x)) + residual); }
 
 void models::BertSelfAttentionImpl::reset() {
   const std::int64_t C = options.hidden_size();
@@ -46,7 +46,7 @@ void models::BertSelfAttentionImpl::reset() {
 }
 Tensor models::BertSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask) {
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.num_attention_heads();
-  const auto heads = [&](nn::Linear& projection) { return projection->forward(x).view({B, T, H, C / H}).transpose(1, 2); };
+  const auto heads = [&](nn::Linear& projection) { return projection(x).view({B, T, H, C / H}).transpose(1, 2); };
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(heads(query), heads(key), heads(value), rule, is_training() ? options.dropout() : 0.0);
   return attended.transpose(1, 2).reshape({B, T, C});
@@ -63,8 +63,8 @@ void models::BertLayerImpl::reset() {
   output = register_module("output", BertOutputLayer(options.intermediate_size(), options));
 }
 Tensor models::BertLayerImpl::forward(const Tensor& x, const Tensor& mask) {
-  const Tensor attended = attention->forward(x, mask);
-  return output->forward(activate(intermediate->forward(attended), options.hidden_act()), attended);
+  const Tensor attended = attention(x, mask);
+  return output(activate(intermediate(attended), options.hidden_act()), attended);
 }
 
 void models::BertEncoderImpl::reset() {
@@ -72,7 +72,7 @@ void models::BertEncoderImpl::reset() {
   for (std::int64_t i = 0; i < options.num_hidden_layers(); ++i) layer->push_back(BertLayer(options));
 }
 Tensor models::BertEncoderImpl::forward(Tensor x, const Tensor& mask) {
-  for (std::size_t i = 0; i < layer->size(); ++i) x = layer->at<BertLayerImpl>(i).forward(x, mask);
+  for (std::size_t i = 0; i < layer->size(); ++i) x = BertLayer(layer->ptr<BertLayerImpl>(i))(x, mask);
   return x;
 }
 
@@ -84,8 +84,8 @@ void models::BertEmbeddingsImpl::reset() {
   drop = register_module("dropout", nn::Dropout(options.dropout()));
 }
 Tensor models::BertEmbeddingsImpl::forward(const Tensor& input_ids, const Tensor& token_type_ids) {
-  const Tensor words = word_embeddings->forward(input_ids) + position_embeddings->forward(arange(input_ids.size(1)));
-  return drop->forward(layer_norm->forward(words + token_type_embeddings->forward(token_type_ids)));
+  const Tensor words = word_embeddings(input_ids) + position_embeddings(arange(input_ids.size(1)));
+  return drop(layer_norm(words + token_type_embeddings(token_type_ids)));
 }
 
 void models::BertImpl::reset() {
@@ -103,8 +103,8 @@ models::BertOutput models::BertImpl::forward(const Tensor& input_ids, const Tens
   const Tensor mask = attention_mask.defined() ? (attention_mask != 0).unsqueeze(1).unsqueeze(1) : Tensor();
   const Tensor types = token_type_ids.defined() ? token_type_ids : zeros(input_ids.sizes(), kLong);
   BertOutput output;
-  output.last_hidden_state = encoder->forward(embeddings->forward(input_ids, types), mask);
-  if (options.pooler()) output.pooler_output = pooler->forward(output.last_hidden_state.select(1, 0)).tanh();
+  output.last_hidden_state = encoder(embeddings(input_ids, types), mask);
+  if (options.pooler()) output.pooler_output = pooler(output.last_hidden_state.select(1, 0)).tanh();
   return output;
 }
 

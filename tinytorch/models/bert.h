@@ -35,7 +35,7 @@ class BertDenseImpl : public nn::Cloneable<BertDenseImpl> {
  public:
   BertDenseImpl(std::int64_t in, std::int64_t out);
   void reset() override;
-  Tensor forward(const Tensor& x) { return dense->forward(x); }
+  Tensor forward(const Tensor& x) { return dense(x); }
   nn::Linear dense = nullptr;
 
  private:
@@ -74,7 +74,7 @@ class BertAttentionImpl : public nn::Cloneable<BertAttentionImpl> {
  public:
   explicit BertAttentionImpl(BertOptions options_);
   void reset() override;
-  Tensor forward(const Tensor& x, const Tensor& mask) { return output->forward(self->forward(x, mask), x); }
+  Tensor forward(const Tensor& x, const Tensor& mask) { return output(self(x, mask), x); }
   BertOptions options;
   BertSelfAttention self = nullptr;
   BertOutputLayer output = nullptr;

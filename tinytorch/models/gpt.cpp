@@ -44,7 +44,7 @@ void models::FeedForwardImpl::reset() {
   dropout = register_module("dropout", nn::Dropout(options.dropout()));
 }
 
-Tensor models::FeedForwardImpl::forward(const Tensor& x) { return dropout->forward(c_proj->forward(gelu(c_fc->forward(x), "tanh"))); }
+Tensor models::FeedForwardImpl::forward(const Tensor& x) { return dropout(c_proj(gelu(c_fc(x), "tanh"))); }
 
 void models::BlockImpl::reset() {
   const auto norm = [&] { return nn::LayerNorm(nn::LayerNormOptions({options.n_embd()}).eps(options.layer_norm_epsilon())); };
@@ -57,7 +57,7 @@ void models::BlockImpl::reset() {
 // (B, T, C) -> (B, T, C): causal, or by `mask`; with a cache the new positions follow those in it.
 Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
   const std::int64_t B = x.size(0), T = x.size(1), C = x.size(2), H = options.n_head();
-  const std::vector<Tensor> parts = c_attn->forward(x).split(C, 2);
+  const std::vector<Tensor> parts = c_attn(x).split(C, 2);
   const auto heads = [&](const Tensor& part) { return part.view({B, T, H, C / H}).transpose(1, 2); };
   const Tensor query = heads(parts[0]);
   Tensor key = heads(parts[1]);
@@ -66,13 +66,13 @@ Tensor models::CausalSelfAttentionImpl::forward(const Tensor& x, const Tensor& m
   const bool causal = !mask.defined() && key.size(2) == T;
   const std::optional<Tensor> rule = mask.defined() ? std::optional<Tensor>(mask) : std::nullopt;
   const Tensor attended = scaled_dot_product_attention(query, key, value, rule, is_training() ? options.dropout() : 0.0, causal);
-  return resid_dropout->forward(c_proj->forward(attended.transpose(1, 2).reshape({B, T, C})));
+  return resid_dropout(c_proj(attended.transpose(1, 2).reshape({B, T, C})));
 }
 
 // (B, T, C) -> (B, T, C): x + attention of its norm, and to that + feed-forward of its norm.
 Tensor models::BlockImpl::forward(const Tensor& x, const Tensor& mask, KeyValueCache* cache) {
-  const Tensor mixed = x + attn->forward(ln_1->forward(x), mask, cache);
-  return mixed + mlp->forward(ln_2->forward(mixed));
+  const Tensor mixed = x + attn(ln_1(x), mask, cache);
+  return mixed + mlp(ln_2(mixed));
 }
 
 void models::GPTCache::reorder(const Tensor& rows) {
@@ -149,11 +149,11 @@ Tensor models::GPTImpl::features(const Tensor& tokens, GPTCache* cache, const Te
   if (left_padding.defined()) positions = (positions.unsqueeze(0) - left_padding.unsqueeze(1)).clamp_min(0);
   Tensor mask;
   if (left_padding.defined() || (start > 0 && T > 1)) mask = attention_mask(T, start + T, left_padding);
-  Tensor x = drop->forward(wte->forward(tokens) + wpe->forward(positions));
-  for (std::size_t i = 0; i < h->size(); ++i) x = h->at<BlockImpl>(i).forward(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
-  return ln_f->forward(x);
+  Tensor x = drop(wte(tokens) + wpe(positions));
+  for (std::size_t i = 0; i < h->size(); ++i) x = Block(h->ptr<BlockImpl>(i))(x, mask, cache != nullptr ? &cache->layers[i] : nullptr);
+  return ln_f(x);
 }
 
-Tensor models::GPTImpl::logits(const Tensor& hidden) { return lm_head.is_empty() ? linear(hidden, wte->weight) : lm_head->forward(hidden); }
+Tensor models::GPTImpl::logits(const Tensor& hidden) { return lm_head.is_empty() ? linear(hidden, wte->weight) : lm_head(hidden); }
 
 }  // namespace tinytorch

@@ -66,11 +66,18 @@
 //| export profiling/peaks.cpp
 #include <algorithm>
 #include <barrier>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <string_view>
 #include <thread>
 #include <vector>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #include "tinytorch/core/error.h"
+#include "tinytorch/core/system_info.h"
 #include "tinytorch/core/utils.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -198,6 +205,8 @@ struct FunctionEventAvg {
   std::int64_t peak_memory = 0;  // the largest of all
   std::int64_t flops = 0;
   std::int64_t bytes = 0;
+  std::int64_t self_flops = 0;  // without what the operators that it called have counted
+  std::int64_t self_bytes = 0;
 };
 
 struct EventList {
@@ -756,10 +765,14 @@ TEST_CASE("roofline: points without a place, and peaks that are none") {
 //
 //       arithmetic   12 independent chains  a = a * b + c  in registers, of the widest fused multiply-add there is     FLOP/s
 //                    (one instruction needs the result of the one 4 cycles before it: one chain would wait)
-//       memory       read an array that is much larger than the last cache                                       bytes/s
+//       memory       an array of twice the last cache is read, in four streams, and one half of it added to the     bytes/s
+//                    other; the better of the two counts
 //
 //       thread 1  ──[ wait for all ]──[ loop ]──┐
 //       thread 2  ──[ wait for all ]──[ loop ]──┴── the slowest one's time counts; the best of several rounds stays
+//
+// Memory has no single rate. One stream of addresses does not keep enough lines under way, so four are read at once. What is written goes back while other lines come, so a loop that also writes can move more bytes in a second than one that only reads: here the addition in place, which reads 8 bytes for 4
+// that it writes. A store to a line that is not in a cache reads that line first, which nobody counts; in place it was read anyway, and large kernels store past the caches. So no operator should move more than the better of the two, and one that stands above 100 % had a part of its operands in a cache.
 //
 // The instructions are chosen when the program runs: AVX-512, AVX2 with FMA, or the compiler's plain loop; NEON on ARM.
 
@@ -767,8 +780,11 @@ TEST_CASE("roofline: points without a place, and peaks that are none") {
 //| export profiling/peaks.h
 namespace autograd::profiler {
 
-// Measures the peaks of this machine with `threads` threads at once, float32; takes about a second. Throws ValueError if threads < 1.
+// Measures the peaks of this machine with `threads` threads at once, float32; takes a second or two. Throws ValueError if threads < 1.
 Peaks measure_peaks(int threads = 1);
+
+// Of these, bytes per second alone: the better of reading an array that no cache holds and of adding to one in place.
+double measure_bandwidth(int threads = 1);
 
 }  // namespace autograd::profiler
 
@@ -863,19 +879,92 @@ ArithmeticKernel widest_kernel() {
 }
 }  // namespace
 
+// %% [markdown]
+// For memory the same choice is made. Each function takes a number of elements that divides by 64, at addresses that divide by 64.
+
 // %%
 //| export profiling/peaks.cpp
 namespace {
-// Adds up an array, eight words of 64 bits at a time: fast enough that memory is what it waits for.
-std::uint64_t sum_words(const std::uint64_t* words, std::size_t count) {
-  std::uint64_t sums[8] = {};
-  for (std::size_t i = 0; i + 8 <= count; i += 8)
-    for (std::size_t j = 0; j < 8; ++j) sums[j] += words[i + j];
-  std::uint64_t total = 0;
-  for (const std::uint64_t sum : sums) total += sum;
-  return total;
+#if defined(__x86_64__)
+[[gnu::target("avx512f")]] void read_avx512(const float* from, std::size_t count) {
+  const std::size_t part = count / 4;
+  __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  for (const float* const end = from + part; from < end; from += 16) {
+    sum0 = _mm512_add_ps(sum0, _mm512_load_ps(from));
+    sum1 = _mm512_add_ps(sum1, _mm512_load_ps(from + part));
+    sum2 = _mm512_add_ps(sum2, _mm512_load_ps(from + 2 * part));
+    sum3 = _mm512_add_ps(sum3, _mm512_load_ps(from + 3 * part));
+  }
+  do_not_optimize(_mm512_cvtss_f32(_mm512_add_ps(_mm512_add_ps(sum0, sum1), _mm512_add_ps(sum2, sum3))));
+}
+[[gnu::target("avx512f")]] void add_avx512(float* to, const float* from, std::size_t count) {
+  for (const float* const end = to + count; to < end; to += 16, from += 16) _mm512_store_ps(to, _mm512_add_ps(_mm512_load_ps(to), _mm512_load_ps(from)));
 }
 
+[[gnu::target("avx2")]] void read_avx2(const float* from, std::size_t count) {
+  const std::size_t part = count / 4;
+  __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  for (const float* const end = from + part; from < end; from += 8) {
+    sum0 = _mm256_add_ps(sum0, _mm256_load_ps(from));
+    sum1 = _mm256_add_ps(sum1, _mm256_load_ps(from + part));
+    sum2 = _mm256_add_ps(sum2, _mm256_load_ps(from + 2 * part));
+    sum3 = _mm256_add_ps(sum3, _mm256_load_ps(from + 3 * part));
+  }
+  do_not_optimize(_mm256_cvtss_f32(_mm256_add_ps(_mm256_add_ps(sum0, sum1), _mm256_add_ps(sum2, sum3))));
+}
+[[gnu::target("avx2")]] void add_avx2(float* to, const float* from, std::size_t count) {
+  for (const float* const end = to + count; to < end; to += 8, from += 8) _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_load_ps(from)));
+}
+#elif defined(__aarch64__)
+void read_neon(const float* from, std::size_t count) {
+  const std::size_t part = count / 4;
+  float32x4_t sum0 = vdupq_n_f32(0.0F), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  for (const float* const end = from + part; from < end; from += 4) {
+    sum0 = vaddq_f32(sum0, vld1q_f32(from));
+    sum1 = vaddq_f32(sum1, vld1q_f32(from + part));
+    sum2 = vaddq_f32(sum2, vld1q_f32(from + 2 * part));
+    sum3 = vaddq_f32(sum3, vld1q_f32(from + 3 * part));
+  }
+  do_not_optimize(vgetq_lane_f32(vaddq_f32(vaddq_f32(sum0, sum1), vaddq_f32(sum2, sum3)), 0));
+}
+void add_neon(float* to, const float* from, std::size_t count) {
+  for (const float* const end = to + count; to < end; to += 4, from += 4) vst1q_f32(to, vaddq_f32(vld1q_f32(to), vld1q_f32(from)));
+}
+#endif
+
+void read_portable(const float* from, std::size_t count) {
+  const std::size_t part = count / 4;
+  float sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+  for (const float* const end = from + part; from < end; ++from) {
+    sum0 += from[0];
+    sum1 += from[part];
+    sum2 += from[2 * part];
+    sum3 += from[3 * part];
+  }
+  do_not_optimize(sum0 + sum1 + sum2 + sum3);
+}
+void add_portable(float* to, const float* from, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+struct MemoryKernel {
+  void (*read)(const float* from, std::size_t count);            // in four streams
+  void (*add)(float* to, const float* from, std::size_t count);  // to += from
+};
+MemoryKernel widest_memory_kernel() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return {read_avx512, add_avx512};
+  if (__builtin_cpu_supports("avx2")) return {read_avx2, add_avx2};
+#elif defined(__aarch64__)
+  return {read_neon, add_neon};
+#endif
+  return {read_portable, add_portable};
+}
+}  // namespace
+
+// %%
+//| export profiling/peaks.cpp
+namespace {
 // The best rate of `rounds` rounds in which all threads run work(thread), which returns an amount, at the same time.
 template <class Work>
 double best_rate(int threads, int rounds, const Work& work) {
@@ -901,7 +990,49 @@ double best_rate(int threads, int rounds, const Work& work) {
   for (std::size_t round = 0; round < slowest.size(); ++round) best = std::max(best, amounts[round] / slowest[round]);
   return best;
 }
+
+constexpr std::size_t kMegabyte = std::size_t{1} << 20;
+
+// Of an array that no cache holds when it is passed over again: twice the last cache and at least 256 MB, with many threads 32 MB for each, since groups of cores may have a last cache of their own. At most a quarter of the memory that is free.
+std::size_t bytes_to_pass(int threads) {
+  std::size_t bytes = std::max<std::size_t>(256, 32 * static_cast<std::size_t>(threads)) * kMegabyte;
+  for (const CacheInfo& cache : system_info().caches) bytes = std::max(bytes, 2 * static_cast<std::size_t>(cache.bytes));
+  const std::string memory = read_if_there("/proc/meminfo");
+  const std::string_view free = value_of_key(memory, "MemAvailable");
+  return free.empty() ? bytes : std::min(bytes, static_cast<std::size_t>(parse_bytes(free)) / 4);
+}
+
+struct FreeMemory {
+  void operator()(float* memory) const { std::free(memory); }
+};
 }  // namespace
+
+double autograd::profiler::measure_bandwidth(int threads) {
+  TORCH_CHECK_VALUE(threads >= 1, "measure_bandwidth needs at least one thread, but got ", threads);
+  const MemoryKernel kernel = widest_memory_kernel();
+  // A whole number of megabytes for each half of a thread's share.
+  const std::size_t half = std::max<std::size_t>(1, bytes_to_pass(threads) / 2 / static_cast<std::size_t>(threads) / kMegabyte) * kMegabyte / sizeof(float);
+  const std::size_t bytes = 2 * half * static_cast<std::size_t>(threads) * sizeof(float);
+  const std::unique_ptr<float, FreeMemory> array(static_cast<float*>(std::aligned_alloc(2 * kMegabyte, bytes)));
+  if (array == nullptr) throw std::bad_alloc();
+#ifdef __linux__
+  ::madvise(array.get(), bytes, MADV_HUGEPAGE);  // as large tensors have them; advice
+#endif
+  const auto share_of = [&](int thread) { return array.get() + 2 * half * static_cast<std::size_t>(thread); };
+  best_rate(threads, 1, [&](int thread) {
+    std::fill_n(share_of(thread), 2 * half, 1.0F);  // each thread its own: memory near the processor that uses it
+    return half;
+  });
+  const double reading = best_rate(threads, 6, [&](int thread) {
+    kernel.read(share_of(thread), 2 * half);
+    return 2 * half * sizeof(float);
+  });
+  const double adding = best_rate(threads, 6, [&](int thread) {
+    kernel.add(share_of(thread), share_of(thread) + half, half);
+    return 3 * half * sizeof(float);
+  });
+  return std::max(reading, adding);
+}
 
 autograd::profiler::Peaks autograd::profiler::measure_peaks(int threads) {
   TORCH_CHECK_VALUE(threads >= 1, "measure_peaks needs at least one thread, but got ", threads);
@@ -910,14 +1041,7 @@ autograd::profiler::Peaks autograd::profiler::measure_peaks(int threads) {
   peaks.threads = threads;
   peaks.simd = kernel.simd;
   peaks.flops_per_second = best_rate(threads, 8, [&](int) { return kernel.run(2'000'000); });
-  constexpr std::size_t words = (std::size_t{128} << 20) / sizeof(std::uint64_t);  // 128 MiB in all
-  const std::size_t share = words / static_cast<std::size_t>(threads);
-  const std::unique_ptr<std::uint64_t[]> array(new std::uint64_t[words]);
-  std::fill(array.get(), array.get() + words, std::uint64_t{1});
-  peaks.bytes_per_second = best_rate(threads, 6, [&](int thread) {
-    do_not_optimize(sum_words(array.get() + static_cast<std::size_t>(thread) * share, share));
-    return share * sizeof(std::uint64_t);
-  });
+  peaks.bytes_per_second = measure_bandwidth(threads);
   return peaks;
 }
 
@@ -931,6 +1055,7 @@ TEST_CASE("peaks: what was measured is possible") {
   CHECK_LT(peaks.bytes_per_second, 1e13);
   CHECK_FALSE(peaks.simd.empty());
   CHECK_ERROR(measure_peaks(0), "measure_peaks needs at least one thread, but got 0");
+  CHECK_ERROR(measure_bandwidth(0), "measure_bandwidth needs at least one thread, but got 0");
 }
 
 // %%

@@ -43,6 +43,8 @@ autograd::profiler::EventList autograd::profiler::key_averages(const std::vector
     row.peak_memory = std::max(row.peak_memory, event.peak_memory);
     row.flops += event.flops;
     row.bytes += event.bytes;
+    row.self_flops += event.self_flops;
+    row.self_bytes += event.self_bytes;
     bool inside_of_itself = false;
     for (std::int64_t up = event.parent; up >= 0; up = events[static_cast<std::size_t>(up)].parent)
       inside_of_itself = inside_of_itself || row_of[static_cast<std::size_t>(up)] == number;

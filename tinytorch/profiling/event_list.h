@@ -28,6 +28,8 @@ struct FunctionEventAvg {
   std::int64_t peak_memory = 0;  // the largest of all
   std::int64_t flops = 0;
   std::int64_t bytes = 0;
+  std::int64_t self_flops = 0;  // without what the operators that it called have counted
+  std::int64_t self_bytes = 0;
 };
 
 struct EventList {

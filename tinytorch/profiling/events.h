@@ -50,6 +50,8 @@ struct FunctionEvent {
   std::int64_t live_at_start = 0;
   std::int64_t flops = 0;                  // by the formula of its operator; 0 where there is none
   std::int64_t bytes = 0;                  // that must be moved at least
+  std::int64_t self_flops = 0;             // of these, what no operator that it called has counted: the work of its self time
+  std::int64_t self_bytes = 0;
 
   std::int64_t cpu_time_ns() const { return end_ns - start_ns; }
 };

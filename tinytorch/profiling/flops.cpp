@@ -167,12 +167,17 @@ std::int64_t autograd::profiler::bytes_of(const FunctionEvent& event) {
   return bytes;
 }
 
-void autograd::profiler::leave_work_to_parts(std::vector<FunctionEvent>& events) {
-  std::vector<bool> has_parts(events.size());
-  for (std::size_t i = events.size(); i-- > 0;) {  // parts stand behind what they are parts of
+void autograd::profiler::compute_own_work(std::vector<FunctionEvent>& events) {
+  // Of each event, what it and those inside of it have counted: an operator's count is for all of it.
+  std::vector<std::int64_t> flops_inside(events.size(), 0), bytes_inside(events.size(), 0);
+  for (std::size_t i = events.size(); i-- > 0;) {
     FunctionEvent& event = events[i];
-    if (event.parent >= 0 && (event.flops > 0 || has_parts[i])) has_parts[static_cast<std::size_t>(event.parent)] = true;
-    if (has_parts[i] && operations_per_element().contains(event.name)) event.flops = 0;
+    event.self_flops = std::max<std::int64_t>(0, event.flops - flops_inside[i]);
+    event.self_bytes = std::max<std::int64_t>(0, event.bytes - bytes_inside[i]);
+    if (event.parent < 0) continue;
+    const auto parent = static_cast<std::size_t>(event.parent);
+    flops_inside[parent] += std::max(event.flops, flops_inside[i]);
+    bytes_inside[parent] += event.flops > 0 ? std::max(event.bytes, bytes_inside[i]) : bytes_inside[i];  // a copy for a caller that computes is no part of the caller's work
   }
 }
 

@@ -15,8 +15,8 @@ std::int64_t flops_of(const FunctionEvent& event);
 // The bytes that the call must read and write at least. 0 for a view.
 std::int64_t bytes_of(const FunctionEvent& event);
 
-// Takes the FLOPs away of operators that are counted by the element, but were composed of others which have some. O(events).
-void leave_work_to_parts(std::vector<FunctionEvent>& events);
+// Fills in self_flops and self_bytes, from flops, bytes and the parents. REQUIRES: parents stand before their children. O(events).
+void compute_own_work(std::vector<FunctionEvent>& events);
 
 }  // namespace autograd::profiler
 

@@ -261,7 +261,7 @@ autograd::profiler::ProfilerResult::ProfilerResult(std::vector<FunctionEvent> ev
     event.bytes = bytes_of(event);
     if (event.scope == RecordScope::MODULE) event.name = short_module_name(event.name);
   }
-  leave_work_to_parts(events_);
+  compute_own_work(events_);
 }
 
 void autograd::profiler::ProfilerResult::name_modules(const nn::Module& root, const std::string& prefix) {

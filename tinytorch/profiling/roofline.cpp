@@ -15,11 +15,11 @@ double autograd::profiler::attainable(const Peaks& peaks, double intensity) {
 std::vector<autograd::profiler::RooflinePoint> autograd::profiler::roofline(const EventList& averages, const Peaks& peaks) {
   std::vector<RooflinePoint> points;
   for (const FunctionEventAvg& row : averages.rows) {
-    if (row.flops == 0 || row.bytes == 0 || row.self_cpu_time_total_ns == 0) continue;
+    if (row.self_flops == 0 || row.self_bytes == 0 || row.self_cpu_time_total_ns == 0) continue;
     RooflinePoint point;
     point.name = row.key;
-    point.intensity = static_cast<double>(row.flops) / static_cast<double>(row.bytes);
-    point.flops_per_second = static_cast<double>(row.flops) / (static_cast<double>(row.self_cpu_time_total_ns) * 1e-9);
+    point.intensity = static_cast<double>(row.self_flops) / static_cast<double>(row.self_bytes);
+    point.flops_per_second = static_cast<double>(row.self_flops) / (static_cast<double>(row.self_cpu_time_total_ns) * 1e-9);
     point.share = point.flops_per_second / attainable(peaks, point.intensity);
     point.time_ns = row.self_cpu_time_total_ns;
     points.push_back(std::move(point));

@@ -93,9 +93,9 @@
 //| export kernels/roofline.cpp
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/gemm.h"
+#include "tinytorch/profiling/peaks.h"
 //| export kernels/products.h
 #include <optional>
 #include "tinytorch/core/tensor.h"
@@ -379,10 +379,10 @@ TEST_CASE("capability: named, at most what the hardware has, put back after a sc
 //| export kernels/roofline.h
 namespace kernels {
 
-// What this machine can do in one thread, measured when first asked for (some tens of milliseconds).
+// What this machine can do in one thread, measured when first asked for (about a second).
 struct MachinePeaks {
   double flops;            // float multiply-adds in registers, two operations each, per second
-  double bytes_per_second; // reading memory that no cache holds
+  double bytes_per_second; // from and to memory that no cache holds, as module 14's roofline has it (chapter 72): the better of reading an array and of adding to one in place
 };
 const MachinePeaks& machine_peaks();
 
@@ -429,14 +429,16 @@ TEST_CASE("reachable_flops: under both roofs") {
 //
 //     v2, one row of the result                         v3, a tile of the result
 //     out[i][:] += a[i][k] * b[k][:]                    4 rows and 64 columns: one line of b's tile serves 4 rows,
-//                                                       and the tile of out stays in the first cache
-//     per multiply-add: 1 load of b, 1 of out,          per multiply-add: a quarter of the loads of b from far away
-//                       1 store of out
+//                                                       and the tile itself is a small array in the first cache
+//     per multiply-add: 1 load of b, 1 of out,          per multiply-add: a quarter of the loads of b from far away,
+//                       1 store of out                                    and the 64 columns of b stay near for all rows
 //
 //              +---------------------+                          +------+--------------+
 //           i  |#####################|                       i  |######|              |
 //              |                     |                    4 rows|######|              |
 //              +---------------------+                          +------+--------------+
+//
+// So v3 pays when B does not fit into a near cache any more, and does little before that: both versions load, add and store once for each multiplication, in vectors.
 //
 // v3 is yours. It computes the same sums in the same order of k, so on whole numbers it must give exactly the same result.
 
@@ -460,24 +462,29 @@ void multiply_v2(float* out, const float* a, const float* b, std::int64_t M, std
 // v3: out (M, N) = a (M, K) x b (K, N), all dense, in tiles of 4 x 64 of `out`, each of which runs over all of K. O(M K N). `out` is uninitialised before.
 //
 // TODO: Multiply tile by tile.
-// APPROACH: 1. Two outer loops over the tiles' corners (i0, j0); the last tiles are smaller: std::min.
-//           2. Set the tile to 0.
+// APPROACH: 1. Two outer loops over the tiles' corners, j0 outside of i0: all rows use the same 64 columns of b one after another. The last tiles are smaller: std::min.
+//           2. A local array of 4 x 64 zeros for the sums.
 //           3. For each k, each row i of the tile: factor = a[i][k]; add factor * b[k][j] for the tile's columns j.
+//           4. Copy the sums to `out`.
 // EXAMPLE: M = 5, N = 70: four tiles, of 4 x 64, 4 x 6, 1 x 64 and 1 x 6.
-// HINT: The loop over k stands outside of the loop over the tile's rows: a line of b's tile is then used four times while it is near.
+// HINT: The loop over k stands outside of the loop over the tile's rows: a line of b's tile is then used four times while it is near. What only this function can see, as a local array, the compiler need not load again after each store to it.
 void multiply_tiles(float* out, const float* a, const float* b, std::int64_t M, std::int64_t K, std::int64_t N) {
   // BEGIN SOLUTION
   constexpr std::int64_t rows = 4, columns = 64;
-  for (std::int64_t i0 = 0; i0 < M; i0 += rows) {
-    const std::int64_t i1 = std::min(M, i0 + rows);
-    for (std::int64_t j0 = 0; j0 < N; j0 += columns) {
-      const std::int64_t j1 = std::min(N, j0 + columns);
-      for (std::int64_t i = i0; i < i1; ++i) std::fill(out + i * N + j0, out + i * N + j1, 0.0F);
-      for (std::int64_t k = 0; k < K; ++k)
-        for (std::int64_t i = i0; i < i1; ++i) {
-          const float factor = a[i * K + k];
-          for (std::int64_t j = j0; j < j1; ++j) out[i * N + j] += factor * b[k * N + j];
+  for (std::int64_t j0 = 0; j0 < N; j0 += columns) {
+    const std::int64_t width = std::min(columns, N - j0);
+    for (std::int64_t i0 = 0; i0 < M; i0 += rows) {
+      const std::int64_t height = std::min(rows, M - i0);
+      float tile[rows][columns] = {};
+      for (std::int64_t k = 0; k < K; ++k) {
+        const float* const line = b + k * N + j0;
+        for (std::int64_t i = 0; i < height; ++i) {
+          const float factor = a[(i0 + i) * K + k];
+          float* const sums = tile[i];
+          for (std::int64_t j = 0; j < width; ++j) sums[j] += factor * line[j];
         }
+      }
+      for (std::int64_t i = 0; i < height; ++i) std::copy(tile[i], tile[i] + width, out + (i0 + i) * N + j0);
     }
   }
   // END SOLUTION
@@ -653,15 +660,7 @@ const kernels::MachinePeaks& kernels::machine_peaks() {
     constexpr std::int64_t rounds = 20000;
     const double operations = table.spin_arithmetic(rounds, &sink);
     const double seconds = measure([&] { do_not_optimize(table.spin_arithmetic(rounds, &sink)); }).minimum;
-    // Four times the memory of any cache that is likely: a sum over it, in whole cache lines.
-    std::vector<std::uint64_t> memory((std::size_t{128} << 20) / sizeof(std::uint64_t), 1);
-    const double reading = measure([&] {
-      std::uint64_t sums[8] = {};
-      for (std::size_t i = 0; i < memory.size(); i += 8)
-        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
-      do_not_optimize(sums);
-    }, {.samples = 3}).minimum;
-    return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
+    return MachinePeaks{operations / seconds, autograd::profiler::measure_bandwidth(1)};
   }();
   return peaks;
 }
@@ -2811,6 +2810,14 @@ TEST_CASE("few rows: eight times as fast as the baseline, with AVX-512; four tim
 //     5 vectors                        the same, of a larger tile                    12 x 32 sums with AVX-512: 0.5 bytes, and 16 operations at once
 //     6 threads                        the same                                      as many first caches as cores
 //
+// Two rungs want a word. Tiles gain much only where B has left a near cache. And rung 4 may go *down*: it is the source of rung 5, compiled for the portable capability, which on x86-64 computes one number at a time, while the compiler made vectors of four for rungs 2 and 3. It moves a quarter of the bytes and is slower all the same; rung 5,
+// which has both, shows what fewer bytes are worth. (On ARM the portable capability has vectors.) One core of an Intel Xeon with AVX-512 and 2 MB of second cache, other programs running, gave with `tito run 16`, in GFLOP/s:
+//
+//        n    i, j, k    i, k, j      tiles     packed, vectors
+//       64       4.0       16.5       19.3          144
+//      256       0.7       18.0       19.5          163
+//      768       0.6        5.5        7.5           94          B takes 2.3 MB here
+//
 //     part of the peak
 //      100 %  |                                       packed, vectors  ======
 //             |
@@ -2868,6 +2875,7 @@ DEMO("rung by rung: what one multiplication and addition reads and writes") {
   {
     const kernels::CapabilityGuard portable(kernels::CPUCapability::DEFAULT);
     rung("4 packed, sums in registers", bytes_of_tile(), 1, [&] { do_not_optimize(by_multiply<float>(a, b)); });
+    if (kernels::gemm_table<float>().columns == 2) std::printf("  (one number at a time here; for rungs 2 and 3 the compiler made vectors)\n");
   }
   for (int c = 1; c <= static_cast<int>(best); ++c) {
     const kernels::CapabilityGuard vectors(static_cast<kernels::CPUCapability>(c));
@@ -2983,7 +2991,7 @@ TEST_CASE("integration: a network trains with tuned kernels as with the referenc
 // **Explain (5 points).** Take the demonstration of intensities. For `x + y` and for the product with 256 columns: which roof holds, how close does the measurement come, and what would a machine with twice the memory bandwidth and the same arithmetic change? Then say why fusing `relu(x + y)` into one kernel helps, with numbers.
 //
 // BEGIN SOLUTION
-// x + y does one operation for 12 bytes: its roof is the bandwidth divided by 12, a few percent of the arithmetic peak, and twice the bandwidth would double it. The product with 256 columns does about a hundred operations per byte; its roof is the arithmetic peak, and bandwidth changes nothing.
+// x + y does one operation for 12 bytes: its roof is the bandwidth divided by 12, less than a percent of the arithmetic peak (14 GB/s allow 1.2 GFLOP/s, where the peak is 180), and twice the bandwidth would double it. The product with 256 columns does about a hundred operations per byte; its roof is the arithmetic peak, and bandwidth changes nothing.
 // relu(x + y) in two kernels moves 12 + 8 bytes per element, in one kernel 12: the time falls to 12 / 20, although the operations are the same.
 // END SOLUTION
 

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "tinytorch/core/utils.h"
 #include "tinytorch/kernels/gemm.h"
+#include "tinytorch/profiling/peaks.h"
 
 namespace tinytorch {
 
@@ -25,15 +25,7 @@ const kernels::MachinePeaks& kernels::machine_peaks() {
     constexpr std::int64_t rounds = 20000;
     const double operations = table.spin_arithmetic(rounds, &sink);
     const double seconds = measure([&] { do_not_optimize(table.spin_arithmetic(rounds, &sink)); }).minimum;
-    // Four times the memory of any cache that is likely: a sum over it, in whole cache lines.
-    std::vector<std::uint64_t> memory((std::size_t{128} << 20) / sizeof(std::uint64_t), 1);
-    const double reading = measure([&] {
-      std::uint64_t sums[8] = {};
-      for (std::size_t i = 0; i < memory.size(); i += 8)
-        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
-      do_not_optimize(sums);
-    }, {.samples = 3}).minimum;
-    return MachinePeaks{operations / seconds, static_cast<double>(memory.size() * sizeof(std::uint64_t)) / reading};
+    return MachinePeaks{operations / seconds, autograd::profiler::measure_bandwidth(1)};
   }();
   return peaks;
 }

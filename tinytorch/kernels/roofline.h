@@ -6,10 +6,10 @@ namespace tinytorch {
 
 namespace kernels {
 
-// What this machine can do in one thread, measured when first asked for (some tens of milliseconds).
+// What this machine can do in one thread, measured when first asked for (about a second).
 struct MachinePeaks {
   double flops;            // float multiply-adds in registers, two operations each, per second
-  double bytes_per_second; // reading memory that no cache holds
+  double bytes_per_second; // from and to memory that no cache holds, as module 14's roofline has it (chapter 72): the better of reading an array and of adding to one in place
 };
 const MachinePeaks& machine_peaks();
 

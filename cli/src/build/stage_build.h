@@ -33,7 +33,7 @@ struct Toolchain {
 enum class Units {
   Plain,        // -O0
   Precompiled,  // -O0 with the headers of earlier modules precompiled: quicker to edit with, slower from nothing
-  Optimized,    // as the library is, for demonstrations that measure
+  Optimized,    // -O3, as CMake compiles the library, for demonstrations that measure
 };
 
 // A program of the course's milestones/: NAME for NAME.cpp.

@@ -19,7 +19,7 @@ struct RunArguments {
   bool reference = false;
 };
 
-// Builds the module's demonstrations as the library is built, since they measure, and shows what they print as it comes.
+// Builds the module's demonstrations with all optimization, since they measure, and shows what they print as it comes.
 void run_demonstrations(const fs::path& root, const std::vector<Module>& modules, const Module& module, StageOptions stage,
                         ProcessOptions running, const std::string& filter) {
   if (module.tests.empty()) {

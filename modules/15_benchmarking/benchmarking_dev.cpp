@@ -2359,7 +2359,7 @@ DEMO("400 runs of one forward pass: what a sample of times looks like") {
 // %% [markdown]
 // ### A loop that does nothing, at 0.3 ns a call
 //
-// Demonstrations are compiled with optimization, as the library is. Here is the same sum of squares, once with a result that nobody reads. The compiler proves that the loop has no effect and removes it.
+// Demonstrations are compiled with optimization (`tito run` uses -O3). Here is the same sum of squares, once with a result that nobody reads. The compiler proves that the loop has no effect and removes it.
 //
 //       result unused     for (...) total += x * x;              removed: no instruction is left
 //       result used       ... do_not_optimize(total);            runs
@@ -2476,7 +2476,7 @@ DEMO("what a batch costs: peak memory beside throughput") {
 // %% [markdown]
 // ### Accuracy beside speed
 //
-// Networks of several widths, trained alike on the digits, and a linear one. For each: accuracy on images it has not seen, and the time for one image. Which would you put on a device that may take 20 us?
+// Networks of several widths, trained alike on the digits, and a linear one. For each: accuracy on images it has not seen, and the time for one image. Which would you put on a device that may take 5 us?
 
 // %%
 DEMO("widths of an MLP on the digits: the Pareto front") {
@@ -2486,11 +2486,11 @@ DEMO("widths of an MLP on the digits: the Pareto front") {
   const Tensor labels = rows.select(1, 64).to(kLong);
   const std::int64_t train = images.size(0) * 4 / 5;
   std::vector<benchmarking::Candidate> candidates;
-  for (const std::vector<std::int64_t>& sizes : std::vector<std::vector<std::int64_t>>{{64, 10}, {64, 4, 10}, {64, 16, 10}, {64, 48, 10}, {64, 128, 10}, {64, 16, 16, 16, 10}}) {
+  for (const std::vector<std::int64_t>& sizes : std::vector<std::vector<std::int64_t>>{{64, 10}, {64, 4, 10}, {64, 16, 10}, {64, 64, 10}, {64, 128, 10}, {64, 16, 16, 16, 10}}) {
     manual_seed(3);
     nn::MLP model(sizes);
     optim::Adam optimizer(model->parameters(), 5e-3);
-    for (int epoch = 0; epoch < 4; ++epoch) {
+    for (int epoch = 0; epoch < 20; ++epoch) {
       for (std::int64_t start = 0; start + 64 <= train; start += 64) {
         optimizer.zero_grad();
         cross_entropy_loss(model->forward(images.narrow(0, start, 64)), labels.narrow(0, start, 64)).backward();
@@ -2624,8 +2624,9 @@ TEST_CASE("benchmarking: from blocks to verdicts") {
 // %% [markdown] {"nbgrader": {"grade": true, "grade_id": "15-explain-front", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}}
 // **Question 3. Which one do you ship?** From the Pareto picture: which networks are dominated, and by which? A width four times as large costs how much more time for one image, and why is it less than four times? Would the front look the same at batch 64? What would you have to measure before you say that one is *more accurate* than another?
 // BEGIN SOLUTION
-// Deep and narrow networks tend to be dominated: each layer costs a fixed price of calls, so 64-16-16-16-10 takes longer than 64-48-10 and is not more accurate. At one image most of the time is that fixed price of dispatch and allocation, so four times the width costs far less than four times the time. At batch 64 arithmetic
-// dominates, times spread out by their multiplications, and the order can change. Accuracy is a sample as well: of 360 test images a difference of one per cent is under four images. It needs an interval (several seeds, or a bootstrap over the test images) before it is called a difference.
+// The front is 64-10, 64-16-10, 64-64-10 and 64-128-10: each is more accurate than all that are faster (88.3, 88.6, 90.6 and 91.4 %; with the reference kernels on a Xeon 1.4, 2.2, 4.3 and 7.5 us). 64-4-10 is dominated by 64-10: four numbers are too few to tell ten digits apart. 64-16-16-16-10 is dominated by 64-10 and by 64-16-10:
+// each layer costs a fixed price of calls and allocations, here four times, and what is deep and narrow is harder to train (81.4 %). From 16 to 64 the multiplications are four times as many and the time was twice as long, since at one image much of it is that fixed price. At batch 64 arithmetic dominates, times spread out towards the ratio of their
+// multiplications, and the order can change. Accuracy is a sample as well: of 360 test images a difference of one per cent is under four images, and 64-16-10 is ahead of 64-10 by a single one. It needs an interval (several seeds, or a bootstrap over the test images) before it is called a difference.
 // END SOLUTION
 
 // %% [markdown]

@@ -273,6 +273,7 @@ const std::map<std::string, Make>& works() {
       {"softmax", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}); return forward_only([=] { return softmax(x, 1); }); }},
       {"layer_norm", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}), w = ones({a.at(1)}), b = zeros({a.at(1)}); return forward_only([=] { return layer_norm(x, {w.size(0)}, w, b); }); }},
       {"cross_entropy", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}), y = classes(a.at(0), a.at(1)); return forward_only([=] { return cross_entropy_loss(x, y); }); }},
+      {"var_mean", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}); return forward_only([=] { return std::get<0>(var_mean(x, IntArrayRef{1})); }); }},
       {"var", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}); return forward_only([=] { return x.var(IntArrayRef{1}); }); }},
       {"argmax", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}); return forward_only([=] { return x.argmax(1); }); }},
       {"max", [](const A& a) { const Tensor x = numbers({a.at(0), a.at(1)}); return forward_only([=] { return std::get<0>(x.max(a.at(2))); }); }},

@@ -54,6 +54,7 @@ WORKS = {
     "mm": lambda m, k, n: product((m, k), (k, n)), "bmm": lambda b, m, k, n: product((b, m, k), (b, k, n)), "linear": linear, "add": add,
     "relu": unary(lambda x: np.maximum(x, 0)), "exp": unary(np.exp), "tanh": unary(np.tanh), "sum": unary(lambda x: np.asarray(x.sum())),
     "sum_rows": over_rows(lambda x: x.sum(1)), "sum_columns": over_rows(lambda x: x.sum(0)), "softmax": over_rows(softmax),
+    "var_mean": over_rows(lambda x: (x.var(1, ddof=1), x.mean(1))[0]),  # numpy has no function for both
     "var": over_rows(lambda x: x.var(1, ddof=1)), "argmax": over_rows(lambda x: x.argmax(1)), "max": over_rows(lambda x, dim: x.max(dim)),
     "transpose": over_rows(lambda x: np.ascontiguousarray(x.T)),
 }

@@ -311,6 +311,7 @@ WORKS = {
     "relu": unary(torch.relu), "exp": unary(torch.exp), "tanh": unary(torch.tanh), "sigmoid": unary(torch.sigmoid), "sum": unary(torch.sum),
     "gelu_tanh": unary(lambda x: F.gelu(x, approximate="tanh")),
     "sum_rows": over_rows(lambda x: x.sum(1)), "sum_columns": over_rows(lambda x: x.sum(0)), "softmax": over_rows(lambda x: x.softmax(1)),
+    "var_mean": over_rows(lambda x: torch.var_mean(x, 1)[0]),
     "var": over_rows(lambda x: x.var(1)), "argmax": over_rows(lambda x: x.argmax(1)), "max": over_rows(lambda x, dim: x.max(dim)[0]),
     "transpose": over_rows(lambda x: x.t().contiguous()),
     "rand": lambda count: (lambda: torch.rand(count), math.nan), "randn": lambda count: (lambda: torch.randn(count), math.nan),

@@ -72,7 +72,7 @@ void report(std::size_t steps) {
 }
 }  // namespace
 
-int main() {
+int main() try {
   systolic::join();
   const Outcome here = train(kCPU);
   systolic::machine().reset_usage();
@@ -86,4 +86,7 @@ int main() {
   std::printf("held-out accuracy above 95 %%: %s and %s\n", here.accuracy > 0.95 ? "yes" : "no", there.accuracy > 0.95 ? "yes" : "no");
   report(there.losses.size());
   return largest < 1e-3 ? 0 : 1;
+} catch (const Error& error) {  // as where the digits are not found
+  std::fprintf(stderr, "train_digits: %s\n", error.what_without_backtrace());
+  return 1;
 }

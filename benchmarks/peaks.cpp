@@ -1,4 +1,4 @@
-// What this machine can do at most, with one thread and with all: fused multiply-adds and reads from memory, measured. Prints one JSON array; `tito doctor --peaks` runs it.
+// What this machine can do at most, with one thread and with all: fused multiply-adds, and bytes from and to memory, measured. Prints one JSON array; `tito doctor --peaks` runs it.
 #include <algorithm>
 #include <cstdio>
 #include <thread>

@@ -2302,7 +2302,7 @@ void compare_rates(const char* what, double bytes, F f) {
 // %%
 DEMO("row kernels and the reference, one thread, 4096 x 1024 floats") {
   const OneThread one;
-  std::printf("memory is read at %.1f GB/s by one thread\n", kernels::machine_peaks().bytes_per_second * 1e-9);
+  std::printf("memory gives one thread %.1f GB/s\n", kernels::machine_peaks().bytes_per_second * 1e-9);
   const Tensor x = randn({4096, 1024}), target = randint(0, 1024, {4096});
   const double once = 4.0 * 4096 * 1024;
   compare_rates("sum of all", once, [&] { return x.sum(); });

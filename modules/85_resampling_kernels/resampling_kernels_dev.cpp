@@ -1221,7 +1221,7 @@ void compare_rates(const char* what, double bytes, F f) {
 // %%
 DEMO("pictures made twice as large, one thread") {
   const OneThread one;
-  std::printf("memory is read at %.1f GB/s by one thread\n", kernels::machine_peaks().bytes_per_second * 1e-9);
+  std::printf("memory gives one thread %.1f GB/s\n", kernels::machine_peaks().bytes_per_second * 1e-9);
   const Tensor x = randn({8, 64, 56, 56}), last = x.contiguous(MemoryFormat::ChannelsLast);
   const double bytes = 4.0 * 5 * static_cast<double>(x.numel());
   compare_rates("bilinear", bytes, [&] { return upsample_bilinear2d(x, {112, 112}, false); });

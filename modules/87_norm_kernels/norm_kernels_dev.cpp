@@ -1241,7 +1241,7 @@ void compare_rates(const char* what, double bytes, F f) {
 // %%
 DEMO("norm kernels and the reference, one thread") {
   const OneThread one;
-  std::printf("memory is read at %.1f GB/s by one thread\n", kernels::machine_peaks().bytes_per_second * 1e-9);
+  std::printf("memory gives one thread %.1f GB/s\n", kernels::machine_peaks().bytes_per_second * 1e-9);
   const Tensor x = randn({4096, 1024}), weight = ones({1024}), bias = zeros({1024});
   const double once = 4.0 * 4096 * 1024;
   compare_rates("layer norm", 2 * once, [&] { return layer_norm(x, {1024}, weight, bias); });

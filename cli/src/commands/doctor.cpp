@@ -154,7 +154,7 @@ std::string output_of(const std::string& program, const std::string& option) {
 
 void print_peaks(const Json& peaks) {
   for (const Json& one : peaks) {
-    fmt::print("{:<12} {} thread(s): {:.1f} GFLOP/s float32 ({}), {:.1f} GB/s read from memory\n", "peaks", one["threads"].get<int>(),
+    fmt::print("{:<12} {} thread(s): {:.1f} GFLOP/s float32 ({}), {:.1f} GB/s of memory\n", "peaks", one["threads"].get<int>(),
                one["flops_per_second"].get<double>() * 1e-9, one["simd"].get<std::string>(), one["bytes_per_second"].get<double>() * 1e-9);
   }
 }

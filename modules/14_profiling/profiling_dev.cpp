@@ -822,8 +822,7 @@ TEST_CASE("link: a node belongs to the event that recorded its number") {
 //
 // An exponential counts as one, although it costs ten times as much as an addition: FLOPs compare algorithms and place operators under a roofline; they are not seconds. (PyTorch's profiler counts less: with `with_flops` only mm, addmm, bmm, baddbmm, conv2d, add and mul; an exponential or a softmax is 0 there.)
 //
-// An operator may be composed of others: without a kernel of its own `layer_norm` calls `mean`, `sub` and so on, which are events inside of it. Then they count, and it does not, or the same work would be there twice. Only a convolution or attention that is composed of products stands in the table with its
-// own count as well, since that is the row in which one looks for it: do not add the rows up there.
+// An operator may be composed of others: without a kernel of its own `layer_norm` calls `mean`, `sub` and so on, which are events inside of it, with counts of their own. So do not add up the rows of a table; a cell further down works out what is an operator's own.
 //
 // *Bytes* are what must be moved at least once: every input is read and every output written. A view moves nothing. A function in place reads and writes its first argument, unless it only writes (`copy_`, `fill_`, `zero_` and the random ones). What picks a part of its first argument (`embedding`, `index_select`, `gather`) or
 // changes a part of it (`index_add_`, `scatter_`) moves that part: four rows of a table of 50,000 are four rows. A step of an optimizer reads everything that it is given and writes all but the gradients.

@@ -39,7 +39,7 @@ struct PerformanceFixture {
 TEST_CASE("performance page: met, not met, undecided, not measured") {
   const PerformanceFixture fixture;
   CHECK(fixture.page_has("Nothing was measured yet."));
-  CHECK(fixture.page_has("| small | b | | torch | | 1.2 | 1.5 | not measured |"));
+  CHECK(fixture.page_has("| small | b |  | torch |  | 1.2 | 1.5 | not measured |"));
   fixture.results(R"("ratio": 1.3, "low": 1.25, "high": 1.4)");
   CHECK(fixture.page_has("| small | a | run | torch | 1.30 [1.25, 1.40] | 1.2 | 1.5 | met |"));
   CHECK(fixture.page_has("**run**\n\n- `run.json`: C with AVX2, 2 cores, O, G; 1 threads; torch 2, 2026-01-01T00:00:00Z; load average 0.5\n"));

@@ -1110,6 +1110,7 @@ TEST_CASE("flops and bytes: from the shapes alone") {
   CHECK_EQ(bytes_of(view), 0);
 }
 
+// %%
 TEST_CASE("bytes: of a table the rows that are picked or changed, and of a step all that it writes") {
   const auto with_indices = [](FunctionEvent event) {
     event.inputs[1].dtype = kLong;

@@ -62,7 +62,7 @@ HWY_NOINLINE void pack_lines(T* to, int width, const T* from, std::int64_t k_ste
   for (std::int64_t k = 0; k < K; ++k, from += k_step, to += width) {
     if (k + ahead < K) hwy::Prefetch(from + ahead * k_step);
     int i = 0;
-    for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+    for (; i + kTileLanes<T> <= count; i += kTileLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
     for (; i < count; ++i) to[i] = from[i];
     for (; i < width; ++i) to[i] = T{0};
   }
@@ -118,11 +118,11 @@ static void multiply_tile(const Tile<T>& tile, int columns) {
     if (Packed) {
       constexpr int line = 64 / static_cast<int>(sizeof(T));
       HWY_UNROLL(2)
-      for (int j = 0; j < Vectors * kLanes<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
+      for (int j = 0; j < Vectors * kTileLanes<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
     }
     const Vector<T> b_left = hn::LoadU(d, b);
     Vector<T> b_right = b_left;
-    if (Vectors == 2) b_right = hn::LoadU(d, b + kLanes<T>);
+    if (Vectors == 2) b_right = hn::LoadU(d, b + kTileLanes<T>);
     HWY_UNROLL(12)
     for (int i = 0; i < Rows; ++i) {
       const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
@@ -150,7 +150,7 @@ HWY_INLINE void choose_tile(const Tile<T>& tile, int rows, int columns, bool pac
 
 template <class T>
 void any_tile(const Tile<T>& tile, int rows, int columns, bool packed) {
-  if (columns <= kLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
+  if (columns <= kTileLanes<T>) choose_tile<T, 1>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
   else choose_tile<T, 2>(tile, rows, columns, packed, std::make_integer_sequence<int, kTileRows>());
 }
 }  // namespace
@@ -219,7 +219,7 @@ void multiply_some_lines(const LinesProduct<T>& p, std::int64_t i, std::int64_t 
   const T* const b = p.b + j * p.b_line;
   const std::int64_t next = apart * p.b_line;
   std::int64_t k = 0;
-  for (; k + kLanes<T> <= p.K; k += kLanes<T>) {
+  for (; k + kTileLanes<T> <= p.K; k += kTileLanes<T>) {
     Vector<T> rows[Rows];
     HWY_UNROLL(6)
     for (int r = 0; r < Rows; ++r) rows[r] = hn::LoadU(d, a + r * p.a_line + k);
@@ -295,7 +295,7 @@ double spin_arithmetic(std::int64_t rounds, T* result) {
   HWY_UNROLL(16)
   for (int i = 1; i < kSums; ++i) sums[0] = hn::Add(sums[0], sums[i]);
   *result = hn::GetLane(hn::SumOfLanes(d, sums[0]));
-  return 2.0 * kSums * kLanes<T> * static_cast<double>(rounds);
+  return 2.0 * kSums * kTileLanes<T> * static_cast<double>(rounds);
 }
 
 template <class T>

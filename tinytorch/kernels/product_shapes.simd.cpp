@@ -112,14 +112,14 @@ template <class T>
 HWY_INLINE void copy_numbers(T* to, const T* from, int count) {
   const Tag<T> d;
   int i = 0;
-  for (; i + kLanes<T> <= count; i += kLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  for (; i + kTileLanes<T> <= count; i += kTileLanes<T>) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
 #if HWY_TARGET != HWY_SCALAR
   const hn::CappedTag<T, 8> eight;
   const hn::CappedTag<T, 4> four;
   const hn::CappedTag<T, 2> two;
-  if (kLanes<T> > 8 && i + 8 <= count) hn::StoreU(hn::LoadU(eight, from + i), eight, to + i), i += 8;
-  if (kLanes<T> > 4 && i + 4 <= count) hn::StoreU(hn::LoadU(four, from + i), four, to + i), i += 4;
-  if (kLanes<T> > 2 && i + 2 <= count) hn::StoreU(hn::LoadU(two, from + i), two, to + i), i += 2;
+  if (kTileLanes<T> > 8 && i + 8 <= count) hn::StoreU(hn::LoadU(eight, from + i), eight, to + i), i += 8;
+  if (kTileLanes<T> > 4 && i + 4 <= count) hn::StoreU(hn::LoadU(four, from + i), four, to + i), i += 4;
+  if (kTileLanes<T> > 2 && i + 2 <= count) hn::StoreU(hn::LoadU(two, from + i), two, to + i), i += 2;
 #endif
   for (; i < count; ++i) to[i] = from[i];
 }
@@ -137,15 +137,15 @@ void copy_lines(T* to, int width, const T* from, std::int64_t k_step, int count,
         copy_line();
       }
     };
-    const int behind = count - kLanes<T>;  // numbers in the second vector
+    const int behind = count - kTileLanes<T>;  // numbers in the second vector
     if (count == width && behind <= 0) {
       const auto mask = hn::FirstN(d, static_cast<std::size_t>(count));
-      all_that_fit(kLanes<T>, [&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
-    } else if (count == width && behind <= kLanes<T>) {
+      all_that_fit(kTileLanes<T>, [&] { hn::StoreU(hn::MaskedLoad(mask, d, from), d, to); });
+    } else if (count == width && behind <= kTileLanes<T>) {
       const auto mask = hn::FirstN(d, static_cast<std::size_t>(behind));
-      all_that_fit(2 * kLanes<T>, [&] {
+      all_that_fit(2 * kTileLanes<T>, [&] {
         hn::StoreU(hn::LoadU(d, from), d, to);
-        hn::StoreU(hn::MaskedLoad(mask, d, from + kLanes<T>), d, to + kLanes<T>);
+        hn::StoreU(hn::MaskedLoad(mask, d, from + kTileLanes<T>), d, to + kTileLanes<T>);
       });
     }
   }
@@ -171,14 +171,14 @@ void multiply_row_piece(const Tile<T>& row, std::int64_t j, int columns) {
     const Vector<T> factor = hn::Set(d, row.a[k * row.a_k]);
     const T* const line = row.b + k * row.b_k + j;
     HWY_UNROLL(16)
-    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kLanes<T>, columns - v * kLanes<T>), sums[v]);
+    for (int v = 0; v < Vectors; ++v) sums[v] = hn::MulAdd(factor, load_first(line + v * kTileLanes<T>, columns - v * kTileLanes<T>), sums[v]);
   }
   HWY_UNROLL(16)
   for (int v = 0; v < Vectors; ++v) {
-    const int left = columns - v * kLanes<T>;
+    const int left = columns - v * kTileLanes<T>;
     Vector<T> value = hn::Mul(hn::Set(d, row.alpha), sums[v]);
-    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kLanes<T>, left), value);
-    store_first(activated<T>(row.activation, value), row.out + j + v * kLanes<T>, left);
+    if (row.start != nullptr) value = hn::MulAdd(hn::Set(d, row.beta), load_first(row.start + j + v * kTileLanes<T>, left), value);
+    store_first(activated<T>(row.activation, value), row.out + j + v * kTileLanes<T>, left);
   }
 }
 
@@ -190,7 +190,7 @@ HWY_INLINE void add_lines(const Tile<T>& row, std::int64_t k, std::int64_t j, st
   HWY_UNROLL(4)
   for (int i = 0; i < Lines; ++i) factors[i] = hn::Set(d, row.a[(k + i) * row.a_k]);
   const T* const line = row.b + k * row.b_k + j;
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
+  for (std::int64_t v = 0; v < columns; v += kTileLanes<T>) {
     Vector<T> sum = hn::LoadU(d, sums + v);
     HWY_UNROLL(4)
     for (int i = 0; i < Lines; ++i) sum = hn::MulAdd(factors[i], hn::LoadU(d, line + i * row.b_k + v), sum);
@@ -201,12 +201,12 @@ HWY_INLINE void add_lines(const Tile<T>& row, std::int64_t k, std::int64_t j, st
 template <class T>
 void multiply_row_strip(const Tile<T>& row, std::int64_t j, std::int64_t columns, T* sums) {
   const Tag<T> d;
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) hn::StoreU(hn::Zero(d), d, sums + v);
+  for (std::int64_t v = 0; v < columns; v += kTileLanes<T>) hn::StoreU(hn::Zero(d), d, sums + v);
   std::int64_t k = 0;
   for (; k + 4 <= row.K; k += 4) add_lines<T, 4>(row, k, j, columns, sums);
   for (; k < row.K; ++k) add_lines<T, 1>(row, k, j, columns, sums);
   const Vector<T> alpha = hn::Set(d, row.alpha), beta = hn::Set(d, row.beta);
-  for (std::int64_t v = 0; v < columns; v += kLanes<T>) {
+  for (std::int64_t v = 0; v < columns; v += kTileLanes<T>) {
     Vector<T> value = hn::Mul(alpha, hn::LoadU(d, sums + v));
     if (row.start != nullptr) value = hn::MulAdd(beta, hn::LoadU(d, row.start + j + v), value);
     hn::StoreU(activated<T>(row.activation, value), d, row.out + j + v);
@@ -221,19 +221,19 @@ void multiply_row(const Tile<T>& row, std::int64_t columns) {
   std::int64_t j = 0;
   if (columns >= 512 && row.K * columns >= 1 << 17) {
     T sums[kStrip];
-    for (std::int64_t count = 0; columns - j >= kLanes<T>; j += count) {
-      count = std::min(kStrip, (columns - j) / kLanes<T> * kLanes<T>);
+    for (std::int64_t count = 0; columns - j >= kTileLanes<T>; j += count) {
+      count = std::min(kStrip, (columns - j) / kTileLanes<T> * kTileLanes<T>);
       multiply_row_strip(row, j, count, sums);
     }
   }
-  for (; j + kVectors * kLanes<T> <= columns; j += kVectors * kLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kLanes<T>);
-  for (; j < columns; j += kLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kLanes<T> ? static_cast<int>(columns - j) : kLanes<T>);
+  for (; j + kVectors * kTileLanes<T> <= columns; j += kVectors * kTileLanes<T>) multiply_row_piece<T, kVectors>(row, j, kVectors * kTileLanes<T>);
+  for (; j < columns; j += kTileLanes<T>) multiply_row_piece<T, 1>(row, j, columns - j < kTileLanes<T> ? static_cast<int>(columns - j) : kTileLanes<T>);
 }
 
 // A tile of Rows rows and four vectors of columns, which its lines in B and in the result fill.
 template <class T, int Rows>
 void multiply_wide_tile(const Tile<T>& tile) {
-  constexpr int lanes = kLanes<T>;
+  constexpr int lanes = kTileLanes<T>;
   const Tag<T> d;
   Vector<T> first[Rows], second[Rows], third[Rows], fourth[Rows];
   HWY_UNROLL(6)
@@ -310,7 +310,7 @@ void multiply_tile_and_ask(const Tile<T>& tile, int columns, const Wanted<T>& wa
     for (const std::int64_t stop = tile.K - k < line ? tile.K : k + line; k < stop; ++k) {
       HWY_UNROLL(2)
       for (int j = 0; j < kTileColumns<T>; j += line) hwy::Prefetch(b + 16 * tile.b_k + j);
-      const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kLanes<T>);
+      const Vector<T> b_left = hn::LoadU(d, b), b_right = hn::LoadU(d, b + kTileLanes<T>);
       HWY_UNROLL(12)
       for (int i = 0; i < Rows; ++i) {
         const Vector<T> factor = hn::Set(d, a[i / together][i % together * a_row]);
@@ -334,7 +334,7 @@ HWY_INLINE void choose_tile_and_ask(const Tile<T>& tile, int rows, int columns, 
 
 template <class T>
 void any_tile_and_ask(const Tile<T>& tile, int rows, int columns, bool packed, const Wanted<T>& wanted) {
-  if (columns <= kLanes<T>) return narrow_tile(tile, rows, columns, packed);
+  if (columns <= kTileLanes<T>) return narrow_tile(tile, rows, columns, packed);
   if (packed) choose_tile_and_ask<T, true>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
   else choose_tile_and_ask<T, false>(tile, rows, columns, wanted, std::make_integer_sequence<int, kTileRows>());
 }

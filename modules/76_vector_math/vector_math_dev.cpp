@@ -989,8 +989,7 @@ struct Numbers {
   HWY_INLINE hn::Vec<D> whole(D d, std::int64_t i) const { return hn::LoadU(d, from + i); }
   template <class D>
   HWY_INLINE hn::Vec<D> part(D d, std::int64_t i, std::int64_t count) const { return LoadPart(d, from + i, count); }
-  HWY_INLINE void ask_ahead(std::int64_t i) const { AskAhead(from + i); }
-  HWY_INLINE void ask_memory(std::int64_t i) const { AskAhead(from + i, 2048); }
+  HWY_INLINE void ask_ahead(std::int64_t i, std::uintptr_t bytes = 1024) const { AskAhead(from + i, bytes); }
 };
 
 // An operand that is one number.
@@ -1001,8 +1000,7 @@ struct Repeated {
   HWY_INLINE hn::Vec<D> whole(D, std::int64_t) const { return value; }
   template <class D>
   HWY_INLINE hn::Vec<D> part(D, std::int64_t, std::int64_t) const { return value; }
-  HWY_INLINE void ask_ahead(std::int64_t) const {}
-  HWY_INLINE void ask_memory(std::int64_t) const {}
+  HWY_INLINE void ask_ahead(std::int64_t, std::uintptr_t = 0) const {}
 };
 
 // out[i] = f(d, operands[i]...)
@@ -1017,7 +1015,7 @@ HWY_INLINE void walk(T* out, std::int64_t count, bool beyond_cache, F f, Operand
     const std::int64_t before = (lanes - place % lanes) % lanes;
     if (before > 0) StorePart(f(d, operands.part(d, 0, before)...), d, out, before);
     const auto write = [&](std::int64_t at) HWY_ATTR {
-      (operands.ask_memory(at), ...);
+      (operands.ask_ahead(at, 2048), ...);
       hn::Stream(f(d, operands.whole(d, at)...), d, out + at);
     };
     // One array is read in two halves at a time, more of them in one.

@@ -240,6 +240,34 @@ HWY_INLINE V Exp(D d, V x) {
   // x itself enters the polynomial: NaN stays NaN and infinity infinity. Only what lies below must be cut off.
   return hn::IfThenZeroElse(hn::Lt(x, lowest), ExpReduced<false, Precise>(d, x, within));
 }
+
+// x, or `lowest` where x is less; NaN stays NaN.
+template <class V>
+HWY_INLINE V AtLeast(V lowest, V x) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::Max(lowest, x);  // these processors give the second where one is NaN
+#else
+  return hn::IfThenElse(hn::Lt(x, lowest), lowest, x);
+#endif
+}
+
+// exp(x) for x that is at most a little above 0, as in a softmax, and 0 from where the result would be denormal, which nothing beside the largest of a row notices: x is cut off at the first number whose power of two has the bits of 0.
+// float takes n log 2 away in one step: log 2 as a float is wrong by 2^-29, so for results above 2^-32 that is less than half a unit in the last place, and never more than two.
+template <class D, class V>
+HWY_INLINE V ExpBelowZero(D d, V x) {
+  using T = hn::TFromD<D>;
+  using Format = FloatFormat<T>;
+  const hn::RebindToUnsigned<D> bits;
+  const V within = AtLeast(hn::Set(d, sizeof(T) == 4 ? T{-88} : T{-709}), x), magic = Magic<true>(d);
+  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
+  const V n = hn::Sub(shifted, magic);
+  V r;
+  if constexpr (sizeof(T) == 4) r = hn::NegMulAdd(n, hn::Set(d, T{0x1.62e43p-1f}), within);
+  else r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), within));
+  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);
+  const V power = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(hn::BitCast(bits, shifted)));
+  return hn::MulAdd(beside_one, power, power);
+}
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY
 

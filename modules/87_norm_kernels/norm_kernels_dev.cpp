@@ -17,7 +17,7 @@
 // This chapter continues chapter 77: again each number is read once, while all that must be known about it is at hand. Layer norm and batch norm take off a mean and divide by a deviation, over other numbers: layer norm over each row, which the cache holds, batch norm over each channel of the whole batch, which it does not. So layer norm reads memory once, forward and backward, and batch norm twice: once for the moments, once to write. Backward it takes some channels at a time, so few that the second cache holds their planes: these are summed, and read again while they are there. The planes of a channel lie far apart, and a processor fetches nothing ahead across the end of a page, so while one plane is summed the next is asked for. Together that is a hundredth of a ResNet-20's step.
 // RMS norm is layer norm around 0 in place of the mean: the same walks with another center, and a gradient without the mean of `h`.
 //
-//     layer norm    row --> moments --> (x - mean) rstd w + b            the row is still in the cache
+//     layer norm    row --> moments --> (x - mean) rstd w + b            three rows under way (chapter 77): the sum of one, the squares of the one before, and the results of the one before that
 //     RMS norm      row --> squares --> (x - 0) rstd w
 //     group norm    rows of a group's channels --> moments --> (x - mean) rstd w_c + b_c, channel by channel
 //     batch norm    all of channel c --> moments | again all of it --> (x - mean_c) scale_c + shift_c
@@ -104,8 +104,8 @@ struct GradientSums {
 // Layer norm or RMS norm of rows of `count` > 0 numbers; weight and bias may be null.
 template <class T>
 struct RowNormTable {
-  // One row. With beyond_cache results are written past the caches, and a task ends with flush().
-  void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  // `rows` > 0 rows that follow each other. With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*forward)(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
   // At most 8 rows: the gradient of their input, when that of their result is `grad`. For the gradient of the weight totals[j] += the sum of grad * normalized x over the rows, unless `totals` is null.
   void (*backward)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals);
 };
@@ -161,14 +161,17 @@ template <class T>
 struct RowScale {
   T center, scale, shift;
 };
-// Around the row's mean, or around 0.
+// Around the row's mean, or around 0 with the sum of squares.
 template <bool kCentered, class T>
-HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
-  if constexpr (!kCentered) return {T{0}, static_cast<T>(1 / __builtin_sqrt(sum_of_squares(x, count) / static_cast<double>(count) + eps)), T{0}};
-  const Moments row = moments(x, count);
+HWY_INLINE RowScale<T> scale_of(const Moments& row, std::int64_t count, double eps) {
   const double rstd = 1 / __builtin_sqrt(row.squares / static_cast<double>(count) + eps);
+  if constexpr (!kCentered) return {T{0}, static_cast<T>(rstd), T{0}};
   const T center = static_cast<T>(row.mean);
   return {center, static_cast<T>(rstd), static_cast<T>((static_cast<double>(center) - row.mean) * rstd)};
+}
+template <bool kCentered, class T>
+HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
+  return scale_of<kCentered, T>(kCentered ? moments(x, count) : Moments{0, sum_of_squares(x, count)}, count, eps);
 }
 template <class T>
 HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
@@ -176,12 +179,74 @@ HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
   return hn::MulAdd(hn::Sub(x, hn::Set(d, row.center)), hn::Set(d, row.scale), hn::Set(d, row.shift));
 }
 
+// What writes a row's results, vector by vector.
+template <bool kBeyondCache, class T>
+struct WriteNormalized {
+  const T* x;
+  RowScale<T> row;
+  const T *weight, *bias;
+  T* out;
+  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const {
+    write_lanes<kBeyondCache>(hn::MulAdd(normalized<T>(load_lanes(x + i, lanes), row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0})), out + i, lanes);
+  }
+};
+
+// The moments of a row whose sum is `sum`, or of one that is not centered the sum of squares in their place; meanwhile the sum of the row behind it if there is one, and use(i, lanes) for each vector.
+template <bool kCentered, class T, class Use>
+HWY_INLINE Moments moments_under_way(const T* x, std::int64_t count, double sum, bool one_more, double* next_sum, Use use) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Spread<T> spread(static_cast<T>(sum / static_cast<double>(count)));
+  Squares<T> squares;
+  Totals<T> next;
+  std::int64_t i = 0;
+  for (; i + 8 * L <= count; i += 8 * L) {
+    fetch_far_ahead<8 * L>(x + i);
+    for (std::int64_t v = 0; v < 8; v += 4) {
+      if constexpr (kCentered) spread.add_four_vectors(x + i + v * L);
+      else squares.add_two_vectors(x + i + v * L), squares.add_two_vectors(x + i + (v + 2) * L);
+    }
+    if constexpr (kCentered) {
+      const T* const at = x + count + i;
+      if (one_more)
+        next.add(sum_of_eight(hn::LoadU(d, at), hn::LoadU(d, at + L), hn::LoadU(d, at + 2 * L), hn::LoadU(d, at + 3 * L), hn::LoadU(d, at + 4 * L), hn::LoadU(d, at + 5 * L), hn::LoadU(d, at + 6 * L), hn::LoadU(d, at + 7 * L)));
+    }
+    for (std::int64_t v = 0; v < 8; ++v) use(i + v * L, L);
+  }
+  for (std::int64_t k = i; k < count; k += L) {
+    const std::int64_t lanes = count - k < L ? count - k : L;
+    if (kCentered && one_more) next.add(load_lanes(x + count + k, lanes));
+    use(k, lanes);
+  }
+  *next_sum = next.total();
+  if constexpr (!kCentered) return {0, squares.total(x + i, count - i)};
+  spread.add_rest(x + i, count - i);
+  return spread.moments(count);
+}
+
+// Rows that stay in a near cache, three of them under way at once as for softmax (chapter 77): the moments of one, the sum of the next, and the results of the one before.
+template <bool kCentered, bool kBeyondCache, class T>
+void short_row_norm(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, T* out) {
+  const auto write = [=](std::int64_t row, Moments of_row) HWY_ATTR { return WriteNormalized<kBeyondCache, T>{x + row * count, scale_of<kCentered, T>(of_row, count, eps), weight, bias, out + row * count}; };
+  double sum = 0;
+  if constexpr (kCentered) sums_of<1, false>(&x, count, &sum, [](auto v) HWY_ATTR { return v; });
+  auto before = write(0, moments_under_way<kCentered>(x, count, sum, rows > 1, &sum, [](std::int64_t, std::int64_t) {}));
+  for (std::int64_t row = 1; row < rows; ++row)
+    before = write(row, moments_under_way<kCentered>(x + row * count, count, sum, row + 1 < rows, &sum, [before](std::int64_t i, std::int64_t lanes) HWY_ATTR { before(i, lanes); }));
+  for (std::int64_t i = 0; i < count; i += kLanes<T>) before(i, count - i < kLanes<T> ? count - i : kLanes<T>);
+}
+
 template <bool kCentered, class T>
-void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
-  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
-  write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
-    return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
-  });
+void row_norm(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
+  constexpr std::int64_t short_row = 4096;  // numbers of which the first two caches hold three rows
+  beyond_cache = beyond_cache && is_aligned_row(out, count);
+  if (count <= short_row) return beyond_cache ? short_row_norm<kCentered, true>(x, rows, count, weight, bias, eps, out) : short_row_norm<kCentered, false>(x, rows, count, weight, bias, eps, out);
+  for (std::int64_t row = 0; row < rows; ++row, x += count, out += count) {
+    const RowScale<T> scale = row_scale<kCentered>(x, count, eps);
+    write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+      return hn::MulAdd(normalized<T>(v, scale), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
+    });
+  }
 }
 
 void flush_normalized() { hwy::FlushStream(); }
@@ -393,7 +458,7 @@ Tensor normalized_by_rows(const Tensor& input, IntArrayRef normalized_shape, con
     const auto kernel = row_norm_table<kCentered, T>().forward;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      kernel(from + first * count, stop - first, count, scale, shift, eps, beyond_cache, to + first * count);
       if (beyond_cache) normalization_table<T>().flush();
     });
   });
@@ -1177,6 +1242,42 @@ TEST_CASE("group norm: gradients of the second order are what small changes do, 
   CHECK_ERROR(op::group_norm(randn({2, 4, 3}), 2, randn({3}), {}, 1e-5), "must match the size");
   const Tensor x = (randn({4, 6, 40}, kDouble) + 3000.0).to(kFloat);
   for_each_capability([&] { CHECK_CLOSE(group_norm(x, 3).to(kDouble), group_norm(x.to(kDouble), 3), 1e-5, 1e-5); });
+}
+
+TEST_CASE("layer norm and RMS norm: each row gives among others what it gives alone, and past the caches what it gives in them") {
+  manual_seed(875);
+  constexpr std::int64_t rows = 7;
+  for (const ScalarType type : {kFloat, kDouble})
+    for (const std::int64_t count : {1, 7, 16, 130, 1000, 1024, 4096, 4097}) {
+      CAPTURE(count);
+      const Tensor x = randn({rows, count}, type) * 2 + 3, weight = randn({count}, type), bias = randn({count}, type);
+      x[3][count / 2].fill_(std::numeric_limits<double>::quiet_NaN());
+      for_each_capability([&] {
+        using namespace kernels;
+        static constexpr const NormalizationKernels* tables[] = TINYTORCH_PER_CAPABILITY(normalization_kernels);
+        const NormalizationKernels& chosen = for_capability(tables);
+        for (const bool centered : {true, false}) {
+          const auto norm = [&](const Tensor& some) { return centered ? layer_norm(some, {count}, weight, bias) : op::rms_norm(some, {count}, weight, 1e-5); };
+          const Tensor together = norm(x), past = empty_like(x);
+          const auto past_the_caches = [&](const auto& table, auto* to) {
+            using T = std::remove_pointer_t<decltype(to)>;
+            (centered ? table.layer_norm : table.rms_norm).forward(x.data<T>(), rows, count, weight.data<T>(), centered ? bias.data<T>() : nullptr, 1e-5, true, to);
+            table.flush();
+          };
+          if (type == kFloat) past_the_caches(chosen.in_float, past.data<float>());
+          else past_the_caches(chosen.in_double, past.data<double>());
+          for (std::int64_t row = 0; row < rows; ++row) {
+            CAPTURE(row);
+            if (row == 3) {
+              CHECK(together[row].isnan().all().item<bool>());
+            } else {
+              CHECK_EQ(together[row], norm(x.slice(0, row, row + 1))[0]);
+              CHECK_EQ(past[row], together[row]);
+            }
+          }
+        }
+      });
+    }
 }
 
 TEST_CASE("layer norm: a mean that is large beside the spread") {

@@ -76,7 +76,7 @@ Tensor normalized_by_rows(const Tensor& input, IntArrayRef normalized_shape, con
     const auto kernel = row_norm_table<kCentered, T>().forward;
     const bool beyond_cache = x.numel() * static_cast<std::int64_t>(sizeof(T)) > kernels::last_cache_bytes();
     parallel_for(0, x.numel() / count, rows_together(count), [&, from = x.data<T>(), scale = data_or_null<T>(w), shift = data_or_null<T>(b), to = result.data<T>()](std::int64_t first, std::int64_t stop) {
-      for (std::int64_t row = first; row < stop; ++row) kernel(from + row * count, count, scale, shift, eps, beyond_cache, to + row * count);
+      kernel(from + first * count, stop - first, count, scale, shift, eps, beyond_cache, to + first * count);
       if (beyond_cache) normalization_table<T>().flush();
     });
   });

@@ -24,14 +24,17 @@ template <class T>
 struct RowScale {
   T center, scale, shift;
 };
-// Around the row's mean, or around 0.
+// Around the row's mean, or around 0 with the sum of squares.
 template <bool kCentered, class T>
-HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
-  if constexpr (!kCentered) return {T{0}, static_cast<T>(1 / __builtin_sqrt(sum_of_squares(x, count) / static_cast<double>(count) + eps)), T{0}};
-  const Moments row = moments(x, count);
+HWY_INLINE RowScale<T> scale_of(const Moments& row, std::int64_t count, double eps) {
   const double rstd = 1 / __builtin_sqrt(row.squares / static_cast<double>(count) + eps);
+  if constexpr (!kCentered) return {T{0}, static_cast<T>(rstd), T{0}};
   const T center = static_cast<T>(row.mean);
   return {center, static_cast<T>(rstd), static_cast<T>((static_cast<double>(center) - row.mean) * rstd)};
+}
+template <bool kCentered, class T>
+HWY_INLINE RowScale<T> row_scale(const T* x, std::int64_t count, double eps) {
+  return scale_of<kCentered, T>(kCentered ? moments(x, count) : Moments{0, sum_of_squares(x, count)}, count, eps);
 }
 template <class T>
 HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
@@ -39,12 +42,74 @@ HWY_INLINE Vector<T> normalized(Vector<T> x, const RowScale<T>& row) {
   return hn::MulAdd(hn::Sub(x, hn::Set(d, row.center)), hn::Set(d, row.scale), hn::Set(d, row.shift));
 }
 
+// What writes a row's results, vector by vector.
+template <bool kBeyondCache, class T>
+struct WriteNormalized {
+  const T* x;
+  RowScale<T> row;
+  const T *weight, *bias;
+  T* out;
+  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const {
+    write_lanes<kBeyondCache>(hn::MulAdd(normalized<T>(load_lanes(x + i, lanes), row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0})), out + i, lanes);
+  }
+};
+
+// The moments of a row whose sum is `sum`, or of one that is not centered the sum of squares in their place; meanwhile the sum of the row behind it if there is one, and use(i, lanes) for each vector.
+template <bool kCentered, class T, class Use>
+HWY_INLINE Moments moments_under_way(const T* x, std::int64_t count, double sum, bool one_more, double* next_sum, Use use) {
+  const Tag<T> d;
+  constexpr std::int64_t L = kLanes<T>;
+  Spread<T> spread(static_cast<T>(sum / static_cast<double>(count)));
+  Squares<T> squares;
+  Totals<T> next;
+  std::int64_t i = 0;
+  for (; i + 8 * L <= count; i += 8 * L) {
+    fetch_far_ahead<8 * L>(x + i);
+    for (std::int64_t v = 0; v < 8; v += 4) {
+      if constexpr (kCentered) spread.add_four_vectors(x + i + v * L);
+      else squares.add_two_vectors(x + i + v * L), squares.add_two_vectors(x + i + (v + 2) * L);
+    }
+    if constexpr (kCentered) {
+      const T* const at = x + count + i;
+      if (one_more)
+        next.add(sum_of_eight(hn::LoadU(d, at), hn::LoadU(d, at + L), hn::LoadU(d, at + 2 * L), hn::LoadU(d, at + 3 * L), hn::LoadU(d, at + 4 * L), hn::LoadU(d, at + 5 * L), hn::LoadU(d, at + 6 * L), hn::LoadU(d, at + 7 * L)));
+    }
+    for (std::int64_t v = 0; v < 8; ++v) use(i + v * L, L);
+  }
+  for (std::int64_t k = i; k < count; k += L) {
+    const std::int64_t lanes = count - k < L ? count - k : L;
+    if (kCentered && one_more) next.add(load_lanes(x + count + k, lanes));
+    use(k, lanes);
+  }
+  *next_sum = next.total();
+  if constexpr (!kCentered) return {0, squares.total(x + i, count - i)};
+  spread.add_rest(x + i, count - i);
+  return spread.moments(count);
+}
+
+// Rows that stay in a near cache, three of them under way at once as for softmax (chapter 77): the moments of one, the sum of the next, and the results of the one before.
+template <bool kCentered, bool kBeyondCache, class T>
+void short_row_norm(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, T* out) {
+  const auto write = [=](std::int64_t row, Moments of_row) HWY_ATTR { return WriteNormalized<kBeyondCache, T>{x + row * count, scale_of<kCentered, T>(of_row, count, eps), weight, bias, out + row * count}; };
+  double sum = 0;
+  if constexpr (kCentered) sums_of<1, false>(&x, count, &sum, [](auto v) HWY_ATTR { return v; });
+  auto before = write(0, moments_under_way<kCentered>(x, count, sum, rows > 1, &sum, [](std::int64_t, std::int64_t) {}));
+  for (std::int64_t row = 1; row < rows; ++row)
+    before = write(row, moments_under_way<kCentered>(x + row * count, count, sum, row + 1 < rows, &sum, [before](std::int64_t i, std::int64_t lanes) HWY_ATTR { before(i, lanes); }));
+  for (std::int64_t i = 0; i < count; i += kLanes<T>) before(i, count - i < kLanes<T> ? count - i : kLanes<T>);
+}
+
 template <bool kCentered, class T>
-void row_norm(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
-  const RowScale<T> row = row_scale<kCentered>(x, count, eps);
-  write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
-    return hn::MulAdd(normalized<T>(v, row), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
-  });
+void row_norm(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out) {
+  constexpr std::int64_t short_row = 4096;  // numbers of which the first two caches hold three rows
+  beyond_cache = beyond_cache && is_aligned_row(out, count);
+  if (count <= short_row) return beyond_cache ? short_row_norm<kCentered, true>(x, rows, count, weight, bias, eps, out) : short_row_norm<kCentered, false>(x, rows, count, weight, bias, eps, out);
+  for (std::int64_t row = 0; row < rows; ++row, x += count, out += count) {
+    const RowScale<T> scale = row_scale<kCentered>(x, count, eps);
+    write_vectors(x, count, out, beyond_cache, [=](std::int64_t i, Vector<T> v, std::int64_t lanes) HWY_ATTR {
+      return hn::MulAdd(normalized<T>(v, scale), load_or(weight, i, lanes, T{1}), load_or(bias, i, lanes, T{0}));
+    });
+  }
 }
 
 void flush_normalized() { hwy::FlushStream(); }

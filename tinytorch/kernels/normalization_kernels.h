@@ -18,8 +18,8 @@ struct GradientSums {
 // Layer norm or RMS norm of rows of `count` > 0 numbers; weight and bias may be null.
 template <class T>
 struct RowNormTable {
-  // One row. With beyond_cache results are written past the caches, and a task ends with flush().
-  void (*forward)(const T* x, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
+  // `rows` > 0 rows that follow each other. With beyond_cache results are written past the caches, and a task ends with flush().
+  void (*forward)(const T* x, std::int64_t rows, std::int64_t count, const T* weight, const T* bias, double eps, bool beyond_cache, T* out);
   // At most 8 rows: the gradient of their input, when that of their result is `grad`. For the gradient of the weight totals[j] += the sum of grad * normalized x over the rows, unless `totals` is null.
   void (*backward)(const T* grad, const T* x, std::int64_t rows, std::int64_t count, const T* weight, double eps, T* out, double* totals);
 };

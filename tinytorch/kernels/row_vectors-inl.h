@@ -82,6 +82,15 @@ HWY_INLINE void fetch_ahead(const T* x, std::int64_t bytes = 4096) {
   for (std::uintptr_t line = 0; line < static_cast<std::uintptr_t>(count) * sizeof(T); line += 64) hwy::Prefetch(reinterpret_cast<const T*>(ahead + line));
 }
 
+// While x walks through 8 KB, has the 8 KB that lie 16 KB behind fetched into the second cache, from their two pages in turns; `count` numbers more with each call.
+template <std::int64_t count, class T>
+HWY_INLINE void fetch_far_ahead(const T* x) {
+  constexpr std::uintptr_t page = 4096, line = 64;
+  const std::uintptr_t ahead = reinterpret_cast<std::uintptr_t>(x) + 4 * page, pages = ahead / (2 * page) * (2 * page), first = ahead % (2 * page) / line;
+  HWY_UNROLL(8)
+  for (std::uintptr_t k = first; k < first + static_cast<std::uintptr_t>(count) * sizeof(T) / line; ++k) __builtin_prefetch(reinterpret_cast<const T*>(pages + k % 2 * page + k / 2 * line), 0, 2);
+}
+
 // The sum of eight vectors, as a tree.
 template <class V>
 HWY_INLINE V sum_of_eight(V a, V b, V c, V d, V e, V f, V g, V h) {
@@ -136,20 +145,31 @@ void four_sums(const T* const* runs, std::int64_t count, double* sums) {
   sums_of<4>(runs, count, sums, [](auto v) HWY_ATTR { return v; });
 }
 
+// The sum of squares.
+template <class T>
+class Squares {
+ public:
+  HWY_INLINE void add_two_vectors(const T* x) {
+    even_.add_squares(hn::LoadU(Tag<T>(), x));
+    odd_.add_squares(hn::LoadU(Tag<T>(), x + kLanes<T>));
+  }
+  // The last numbers, and all of them together.
+  HWY_INLINE double total(const T* x, std::int64_t count) {
+    std::int64_t i = 0;
+    for (; i + 2 * kLanes<T> <= count; i += 2 * kLanes<T>) add_two_vectors(x + i);
+    even_.add(odd_);
+    double rest = even_.total();
+    for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return rest;
+  }
+
+ private:
+  Totals<T> even_, odd_;
+};
+
 template <class T>
 double sum_of_squares(const T* x, std::int64_t count) {
-  const Tag<T> d;
-  constexpr std::int64_t L = kLanes<T>;
-  Totals<T> even, odd;
-  std::int64_t i = 0;
-  for (; i + 2 * L <= count; i += 2 * L) {
-    even.add_squares(hn::LoadU(d, x + i));
-    odd.add_squares(hn::LoadU(d, x + i + L));
-  }
-  even.add(odd);
-  double rest = 0;
-  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return even.total() + rest;
+  return Squares<T>().total(x, count);
 }
 
 // Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's.
@@ -181,6 +201,50 @@ HWY_INLINE void write_vectors(const T* x, std::int64_t count, T* out, bool beyon
   }
 }
 
+// Up to a vector of numbers.
+template <class T>
+HWY_INLINE Vector<T> load_lanes(const T* x, std::int64_t lanes) {
+  return lanes == kLanes<T> ? hn::LoadU(Tag<T>(), x) : load_some(x, lanes, T{0});
+}
+// Writes them, past the caches or else with a line asked for that is written a page later, as reading asks ahead: a store waits for its line too.
+template <bool kBeyondCache, class T>
+HWY_INLINE void write_lanes(Vector<T> v, T* out, std::int64_t lanes) {
+  if constexpr (kBeyondCache) {
+    hn::Stream(v, Tag<T>(), out);
+  } else {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(out) + 4096), 1);
+    put(v, out, lanes);
+  }
+}
+
+template <class T>
+constexpr T kInfinity = static_cast<T>(__builtin_inf());
+
+// The largest of the numbers seen; where one of them is NaN, that or NaN.
+template <class T>
+class Largest {
+ public:
+  HWY_INLINE void see_eight_vectors(const T* x) {
+    for (std::int64_t v = 0; v < 8; v += 4) {
+      a_ = hn::Max(hn::LoadU(d_, x + v * kLanes<T>), a_);
+      b_ = hn::Max(hn::LoadU(d_, x + (v + 1) * kLanes<T>), b_);
+      c_ = hn::Max(hn::LoadU(d_, x + (v + 2) * kLanes<T>), c_);
+      e_ = hn::Max(hn::LoadU(d_, x + (v + 3) * kLanes<T>), e_);
+    }
+  }
+  HWY_INLINE void see(const T* x, std::int64_t count) {
+    std::int64_t i = 0;
+    for (; i + 8 * kLanes<T> <= count; i += 8 * kLanes<T>) see_eight_vectors(x + i);
+    for (; i + kLanes<T> <= count; i += kLanes<T>) a_ = hn::Max(hn::LoadU(d_, x + i), a_);
+    if (i < count) b_ = hn::Max(load_some(x + i, count - i, -kInfinity<T>), b_);
+  }
+  HWY_INLINE T value() const { return hn::GetLane(hn::MaxOfLanes(d_, hn::Max(hn::Max(a_, b_), hn::Max(c_, e_)))); }
+
+ private:
+  Tag<T> d_;
+  Vector<T> a_ = hn::Set(d_, -kInfinity<T>), b_ = a_, c_ = a_, e_ = a_;
+};
+
 // totals[0], totals[1], ... += the lanes of v.
 HWY_INLINE void add_to(double* totals, Vector<double> v) { hn::StoreU(hn::Add(hn::LoadU(Tag<double>(), totals), v), Tag<double>(), totals); }
 HWY_INLINE void add_to(double* totals, Vector<float> v) {
@@ -199,31 +263,50 @@ HWY_INLINE Moments moments_around(double center, double differences, double squa
   return {center + left_over, spread < 0 ? 0 : spread};  // below 0 by rounding only; NaN stays
 }
 
+// The moments of numbers that are spread around `center`.
+template <class T>
+class Spread {
+ public:
+  explicit HWY_INLINE Spread(T center) : center_(center), centers_(hn::Set(Tag<T>(), center)) {}
+  HWY_INLINE void add_four_vectors(const T* x) {
+    const Vector<T> a = beside(x), b = beside(x + kLanes<T>), c = beside(x + 2 * kLanes<T>), e = beside(x + 3 * kLanes<T>);
+    differences_.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+    squares_.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
+  }
+  // Numbers that are not whole groups of four vectors.
+  HWY_INLINE void add_rest(const T* x, std::int64_t count) {
+    std::int64_t i = 0;
+    for (; i + 4 * kLanes<T> <= count; i += 4 * kLanes<T>) add_four_vectors(x + i);
+    for (; i + kLanes<T> <= count; i += kLanes<T>) add(beside(x + i));
+    if (i < count) add(hn::Sub(load_some(x + i, count - i, center_), centers_));  // behind the end the difference is 0
+  }
+  HWY_INLINE Moments moments(std::int64_t count) const { return moments_around(static_cast<double>(center_), differences_.total(), squares_.total(), static_cast<double>(count)); }
+
+ private:
+  HWY_INLINE Vector<T> beside(const T* x) const { return hn::Sub(hn::LoadU(Tag<T>(), x), centers_); }
+  HWY_INLINE void add(Vector<T> difference) {
+    differences_.add(difference);
+    squares_.add_squares(difference);
+  }
+
+  T center_;
+  Vector<T> centers_;
+  Totals<T> differences_, squares_;
+};
+
 template <class T>
 Moments moments(const T* x, std::int64_t count) {
-  const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
   double total;
   sums_of<1, false>(&x, count, &total, [](auto v) HWY_ATTR { return v; });
-  const T center = static_cast<T>(total / static_cast<double>(count));
-  const Vector<T> centers = hn::Set(d, center);
-  Totals<T> differences, squares;
+  Spread<T> spread(static_cast<T>(total / static_cast<double>(count)));
   std::int64_t i = 0;
   for (; i + 4 * L <= count; i += 4 * L) {
-    const T* const at = x + i;
-    fetch_ahead<4 * L>(at, count * static_cast<std::int64_t>(sizeof(T)));  // the next piece or row
-    const Vector<T> a = hn::Sub(hn::LoadU(d, at), centers), b = hn::Sub(hn::LoadU(d, at + L), centers), c = hn::Sub(hn::LoadU(d, at + 2 * L), centers), e = hn::Sub(hn::LoadU(d, at + 3 * L), centers);
-    differences.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
-    squares.add(hn::Add(hn::MulAdd(a, a, hn::Mul(b, b)), hn::MulAdd(c, c, hn::Mul(e, e))));
+    fetch_ahead<4 * L>(x + i, count * static_cast<std::int64_t>(sizeof(T)));  // the next piece or row
+    spread.add_four_vectors(x + i);
   }
-  const auto add = [&](Vector<T> v) HWY_ATTR {
-    const Vector<T> difference = hn::Sub(v, centers);
-    differences.add(difference);
-    squares.add_squares(difference);
-  };
-  for (; i + L <= count; i += L) add(hn::LoadU(d, x + i));
-  if (i < count) add(load_some(x + i, count - i, center));  // behind the end the difference is 0
-  return moments_around(static_cast<double>(center), differences.total(), squares.total(), static_cast<double>(count));
+  spread.add_rest(x + i, count - i);
+  return spread.moments(count);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

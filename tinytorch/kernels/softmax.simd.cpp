@@ -17,68 +17,51 @@ constexpr std::int64_t kShortRow = 8192;   // numbers that a near cache holds
 constexpr std::int64_t kRowPiece = 2048;
 
 template <class T>
-constexpr T kInfinity = static_cast<T>(__builtin_inf());
-
-// exp(x) for x that is at most a little above 0: 0 where the result would be denormal, which nothing beside the largest of a row notices.
-template <class T>
-HWY_INLINE Vector<T> exp_below_zero(Vector<T> x) {
-  const Tag<T> d;
-  const Vector<T> lowest = hn::Set(d, sizeof(T) == 4 ? T{-87} : T{-708});
-  return hn::IfThenZeroElse(hn::Lt(x, lowest), ExpReduced<true>(d, x, hn::Max(x, lowest)));
+HWY_INLINE T largest_of(const T* x, std::int64_t count) {
+  Largest<T> largest;
+  largest.see(x, count);
+  return largest.value();
 }
 
-// The maximum, or NaN if there is one.
 template <class T>
-HWY_INLINE T maximum_of(const T* x, std::int64_t count) {
-  const Tag<T> d;
-  constexpr std::int64_t L = kLanes<T>;
-  Vector<T> a = hn::Set(d, -kInfinity<T>), b = a, c = a, e = a;
-  auto nans = hn::IsNaN(a);
-  const auto take = [&](Vector<T>& best, Vector<T> v) HWY_ATTR {
-    nans = hn::Or(nans, hn::IsNaN(v));
-    best = hn::Max(best, v);
-  };
-  std::int64_t i = 0;
-  for (; i + 4 * L <= count; i += 4 * L) {
-    take(a, hn::LoadU(d, x + i));
-    take(b, hn::LoadU(d, x + i + L));
-    take(c, hn::LoadU(d, x + i + 2 * L));
-    take(e, hn::LoadU(d, x + i + 3 * L));
-  }
-  for (; i + L <= count; i += L) take(a, hn::LoadU(d, x + i));
-  if (i < count) take(b, load_some(x + i, count - i, -kInfinity<T>));
-  if (!hn::AllFalse(d, nans)) return static_cast<T>(__builtin_nan(""));
-  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(a, b), hn::Max(c, e))));
+bool has_nan(const T* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    if (x[i] != x[i]) return true;
+  return false;
 }
 
-// The sum of exp(x - maximum); put(i, exponential, count) sees each vector of them.
-template <class T, class Put>
-HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum, Put put) {
+// The sum of exp(x - maximum), and meanwhile the largest of the `behind` numbers that follow. use(i, exponentials, lanes) sees each vector of them.
+template <class T, class Use>
+HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum, std::int64_t behind, T* largest_behind, Use use) {
   const Tag<T> d;
   constexpr std::int64_t L = kLanes<T>;
   const Vector<T> m = hn::Set(d, maximum);
+  const T* const next = x + count;
+  Largest<T> largest;
   Totals<T> totals;
   const auto one = [&](std::int64_t i) HWY_ATTR {
-    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + i), m));
-    put(i, e, L);
+    const Vector<T> e = ExpBelowZero(Tag<T>(), hn::Sub(hn::LoadU(d, x + i), m));
+    use(i, e, L);
     return e;
   };
-  std::int64_t i = 0;
-  for (; i + 4 * L <= count; i += 4 * L) {
-    fetch_ahead<4 * L>(x + i, count * static_cast<std::int64_t>(sizeof(T)));  // what lies behind these numbers: the next piece or row
-    const Vector<T> a = one(i), b = one(i + L), c = one(i + 2 * L), e = one(i + 3 * L);
-    totals.add(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+  std::int64_t i = 0, seen = 0;
+  for (; i + 8 * L <= count; i += 8 * L) {
+    fetch_far_ahead<8 * L>(x + i);
+    totals.add(sum_of_eight(one(i), one(i + L), one(i + 2 * L), one(i + 3 * L), one(i + 4 * L), one(i + 5 * L), one(i + 6 * L), one(i + 7 * L)));
+    if (i + 8 * L <= behind) largest.see_eight_vectors(next + i), seen += 8 * L;
   }
   for (; i + L <= count; i += L) totals.add(one(i));
   if (i < count) {
-    const Vector<T> e = exp_below_zero<T>(hn::Sub(load_some(x + i, count - i, -kInfinity<T>), m));
-    put(i, e, count - i);
+    const Vector<T> e = ExpBelowZero(Tag<T>(), hn::Sub(load_some(x + i, count - i, -kInfinity<T>), m));
+    use(i, e, count - i);
     totals.add(e);
   }
+  largest.see(next + seen, behind - seen);
+  *largest_behind = largest.value();
   return totals.total();
 }
 
-struct PutNothing {
+struct UseNothing {
   template <class V>
   HWY_INLINE void operator()(std::int64_t, V, std::int64_t) const {}
 };
@@ -88,57 +71,122 @@ HWY_INLINE double exponential(double x) {
   return static_cast<double>(hn::GetLane(Exp(Tag<double>(), hn::Set(Tag<double>(), x))));
 }
 
-// In pieces: each is read twice while the cache holds it.
+// See SoftmaxTable. In pieces: each is read twice while the cache holds it.
 template <class T>
-SoftmaxSum row_sum(const T* x, std::int64_t count) {
-  T maximum = -kInfinity<T>;
-  double sum = 0;
-  for (std::int64_t i = 0; i < count; i += kRowPiece) {
-    const std::int64_t length = count - i < kRowPiece ? count - i : kRowPiece;
-    const T highest = maximum_of(x + i, length);
-    if (highest == -kInfinity<T>) continue;  // adds nothing
-    if (!(highest <= maximum)) {
-      sum *= exponential<T>(static_cast<double>(maximum) - static_cast<double>(highest));
-      maximum = highest;
+void row_sums(const T* x, std::int64_t rows, std::int64_t count, double* maxima, double* log_sums) {
+  const auto piece_at = [=](std::int64_t row, std::int64_t i) { return row == rows ? 0 : count - i < kRowPiece ? count - i : kRowPiece; };
+  T highest = largest_of(x, piece_at(0, 0));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    T maximum = -kInfinity<T>;
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; i += kRowPiece) {
+      const std::int64_t length = piece_at(row, i), behind = i + length < count ? piece_at(row, i + length) : piece_at(row + 1, 0);
+      T highest_behind;
+      if (highest == -kInfinity<T>) {  // adds nothing
+        if (has_nan(x, length)) sum = __builtin_nan("");
+        highest_behind = largest_of(x + length, behind);
+      } else {
+        if (!(highest <= maximum)) {
+          if (sum != 0) sum *= exponential<T>(static_cast<double>(maximum) - static_cast<double>(highest));
+          maximum = highest;
+        }
+        sum += sum_of_exponentials(x, length, maximum, behind, &highest_behind, UseNothing());
+      }
+      highest = highest_behind;
+      x += length;
     }
-    sum += sum_of_exponentials(x + i, length, maximum, PutNothing());
+    maxima[row] = static_cast<double>(maximum);
+    log_sums[row] = sum;
   }
-  return {static_cast<double>(maximum), sum};
+  for_each_vector(static_cast<const double*>(log_sums), rows, [=](std::int64_t i, Vector<double> sum, std::int64_t lanes) HWY_ATTR { put(Log(Tag<double>(), sum), log_sums + i, lanes); });
+}
+
+// Rows of at most kShortRow numbers, three of them under way at once: while the exponentials of one are added, the maximum of the next is looked for, and the one before is finished and written. exponentials_at(row) is where a row's are kept, or nullptr; finish(row, maximum, sum) returns what writes a vector of that row when it is called as write(i, lanes).
+template <class T, class At, class Finish>
+HWY_INLINE void for_rows_under_way(const T* x, std::int64_t rows, std::int64_t count, At exponentials_at, Finish finish) {
+  const auto keep = [](T* to, std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR {
+    if (to != nullptr) put(e, to + i, lanes);
+  };
+  T maximum = largest_of(x, count), next;
+  T* to = exponentials_at(0);
+  double sum = sum_of_exponentials(x, count, maximum, rows > 1 ? count : 0, &next, [=](std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR { keep(to, i, e, lanes); });
+  auto write = finish(0, maximum, sum);
+  for (std::int64_t row = 1; row < rows; ++row) {
+    maximum = next;
+    to = exponentials_at(row);
+    sum = sum_of_exponentials(x + row * count, count, maximum, row + 1 < rows ? count : 0, &next, [=](std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR {
+      write(i, lanes);
+      keep(to, i, e, lanes);
+    });
+    write = finish(row, maximum, sum);
+  }
+  for (std::int64_t i = 0; i < count; i += kLanes<T>) write(i, count - i < kLanes<T> ? count - i : kLanes<T>);
+}
+
+// One row's results: its exponentials, scaled; or its numbers, less two.
+template <bool kBeyondCache, class T>
+struct WriteScaled {
+  const T* exponentials;
+  T scale;
+  T* out;
+  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const { write_lanes<kBeyondCache>(hn::Mul(load_lanes(exponentials + i, lanes), hn::Set(Tag<T>(), scale)), out + i, lanes); }
+};
+template <bool kBeyondCache, class T>
+struct WriteLogarithms {
+  const T* x;
+  T maximum, log_sum;
+  T* out;
+  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const {
+    write_lanes<kBeyondCache>(hn::Sub(hn::Sub(load_lanes(x + i, lanes), hn::Set(Tag<T>(), maximum)), hn::Set(Tag<T>(), log_sum)), out + i, lanes);
+  }
+};
+
+template <class T>
+HWY_INLINE T log_of(double x) {
+  return static_cast<T>(hn::GetLane(Log(Tag<double>(), hn::Set(Tag<double>(), x))));
+}
+
+template <bool kBeyondCache, class T>
+void short_softmax(const T* x, std::int64_t rows, std::int64_t count, const T* factors, T* out) {
+  // Two rows that stay in the first cache, so that each line of the results is written once.
+  HWY_ALIGN T kept[2][kShortRow];
+  const auto exponentials_at = [&](std::int64_t row) { return kept[row % 2]; };
+  for_rows_under_way(x, rows, count, exponentials_at, [&](std::int64_t row, T, double sum) {
+    const double factor = factors == nullptr ? 1.0 : static_cast<double>(factors[row]);
+    return WriteScaled<kBeyondCache, T>{exponentials_at(row), static_cast<T>(factor / sum), out + row * count};
+  });
 }
 
 template <class T>
-HWY_INLINE void write_softmax(const T* x, std::int64_t count, double factor, bool beyond_cache, T* out) {
-  const Tag<T> d;
-  if (count <= kShortRow) {
-    // Results that pass the cache by are made in a row that stays in it.
-    HWY_ALIGN T row[kShortRow];
-    T* const exponentials = beyond_cache ? row : out;
-    const double sum = sum_of_exponentials(x, count, maximum_of(x, count), [exponentials](std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR { put(e, exponentials + i, lanes); });
-    const Vector<T> scale = hn::Set(d, static_cast<T>(factor / sum));
-    write_vectors(static_cast<const T*>(exponentials), count, out, beyond_cache, [=](std::int64_t, Vector<T> e, std::int64_t) HWY_ATTR { return hn::Mul(e, scale); });
-  } else {
-    const SoftmaxSum row = row_sum(x, count);
-    const Vector<T> scale = hn::Set(d, static_cast<T>(factor / row.sum)), m = hn::Set(d, static_cast<T>(row.maximum));
-    write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Mul(exp_below_zero<T>(hn::Sub(v, m)), scale); });
+void softmax(const T* x, std::int64_t rows, std::int64_t count, const T* factors, bool beyond_cache, T* out) {
+  if (count <= kShortRow) return beyond_cache && is_aligned_row(out, count) ? short_softmax<true>(x, rows, count, factors, out) : short_softmax<false>(x, rows, count, factors, out);
+  for (std::int64_t row = 0; row < rows; ++row, x += count, out += count) {
+    const Tag<T> d;
+    double maximum, log_sum;
+    row_sums(x, 1, count, &maximum, &log_sum);
+    const double factor = factors == nullptr ? 1.0 : static_cast<double>(factors[row]);
+    const Vector<T> scale = hn::Set(d, static_cast<T>(factor * exponential<T>(-log_sum))), m = hn::Set(d, static_cast<T>(maximum));
+    write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Mul(ExpBelowZero(Tag<T>(), hn::Sub(v, m)), scale); });
   }
 }
 
-template <class T>
-void softmax(const T* x, std::int64_t count, bool beyond_cache, T* out) {
-  write_softmax(x, count, 1.0, beyond_cache, out);
-}
-template <class T>
-void scaled_softmax(const T* x, std::int64_t count, double factor, T* out) {
-  write_softmax(x, count, factor, false, out);
+template <bool kBeyondCache, class T>
+void short_log_softmax(const T* x, std::int64_t rows, std::int64_t count, T* out) {
+  for_rows_under_way(x, rows, count, [](std::int64_t) -> T* { return nullptr; }, [=](std::int64_t row, T maximum, double sum) {
+    return WriteLogarithms<kBeyondCache, T>{x + row * count, maximum, log_of<T>(sum), out + row * count};
+  });
 }
 
 template <class T>
-void log_softmax(const T* x, std::int64_t count, bool beyond_cache, T* out) {
-  const Tag<T> d;
-  const SoftmaxSum row = row_sum(x, count);
-  const Vector<T> m = hn::Set(d, static_cast<T>(row.maximum));
-  const Vector<T> log_sum = hn::Set(d, static_cast<T>(hn::GetLane(Log(Tag<double>(), hn::Set(Tag<double>(), row.sum)))));
-  write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Sub(hn::Sub(v, m), log_sum); });
+void log_softmax(const T* x, std::int64_t rows, std::int64_t count, bool beyond_cache, T* out) {
+  if (count <= kShortRow) return beyond_cache && is_aligned_row(out, count) ? short_log_softmax<true>(x, rows, count, out) : short_log_softmax<false>(x, rows, count, out);
+  for (std::int64_t row = 0; row < rows; ++row, x += count, out += count) {
+    const Tag<T> d;
+    double maximum, log_sum;
+    row_sums(x, 1, count, &maximum, &log_sum);
+    const Vector<T> m = hn::Set(d, static_cast<T>(maximum)), l = hn::Set(d, static_cast<T>(log_sum));
+    write_vectors(x, count, out, beyond_cache, [=](std::int64_t, Vector<T> v, std::int64_t) HWY_ATTR { return hn::Sub(hn::Sub(v, m), l); });
+  }
 }
 
 template <class T>
@@ -163,7 +211,7 @@ void log_softmax_backward(const T* grad, const T* result, std::int64_t count, T*
   const Vector<T> total = hn::Set(d, static_cast<T>(totals.total()));
   for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
     const Vector<T> y = lanes == kLanes<T> ? hn::LoadU(Tag<T>(), result + i) : load_some(result + i, lanes, T{0});
-    put(hn::NegMulAdd(exp_below_zero<T>(y), total, g), out + i, lanes);
+    put(hn::NegMulAdd(ExpBelowZero(Tag<T>(), y), total, g), out + i, lanes);
   });
 }
 
@@ -221,7 +269,7 @@ template <class T, class Put>
 HWY_INLINE void sums_of_exponentials(const T* x, std::int64_t step, std::int64_t rows, std::int64_t columns, const T* maxima, double* totals, Put put) {
   const Tag<T> d;
   sums_of_columns<T>(step, rows, columns, totals, [=](std::int64_t place, std::int64_t k) HWY_ATTR {
-    const Vector<T> e = exp_below_zero<T>(hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
+    const Vector<T> e = ExpBelowZero(Tag<T>(), hn::Sub(hn::LoadU(d, x + place), hn::Load(d, maxima + k)));
     put(place, e);
     return e;
   });
@@ -289,14 +337,14 @@ template <class T>
 void log_softmax_backward_of_columns(const T* grad, const T* result, std::int64_t step, std::int64_t rows, std::int64_t columns, T* out) {
   gradients_of_columns(
       grad, result, step, rows, columns, out, [](Vector<T> g, const T*) HWY_ATTR { return g; },
-      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::NegMulAdd(exp_below_zero<T>(y), total, g); });
+      [](Vector<T> g, Vector<T> y, Vector<T> total) HWY_ATTR { return hn::NegMulAdd(ExpBelowZero(Tag<T>(), y), total, g); });
 }
 
 void flush_softmax() { hwy::FlushStream(); }
 
 template <class T>
 constexpr SoftmaxTable<T> softmax_table_of() {
-  return {row_sum<T>, softmax<T>, log_softmax<T>, scaled_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, softmax_backward_of_columns<T>, log_softmax_backward_of_columns<T>, flush_softmax};
+  return {row_sums<T>, softmax<T>, log_softmax<T>, softmax_backward<T>, log_softmax_backward<T>, softmax_of_columns<T>, log_softmax_of_columns<T>, softmax_backward_of_columns<T>, log_softmax_backward_of_columns<T>, flush_softmax};
 }
 }  // namespace
 

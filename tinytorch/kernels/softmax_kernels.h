@@ -10,23 +10,17 @@ namespace tinytorch {
 
 namespace kernels {
 
-// What a softmax must know of a row: its maximum, and the sum of exp(x - maximum).
-struct SoftmaxSum {
-  double maximum = 0;
-  double sum = 0;
-};
-
 // A softmax along columns takes so many in one call, and fewer than kFewestColumns more; or fewer, but no fewer than kFewestColumns, a vector of any capability.
 inline constexpr std::int64_t kSoftmaxColumns = 256, kFewestColumns = 16;
 
-// Each takes one row of `count` > 0 numbers. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(count).
+// The first three take `rows` > 0 rows of `count` > 0 numbers that follow each other, the gradients one row. With `beyond_cache` results are written past the caches, and a task ends with flush(). O(rows * count).
 template <class T>
 struct SoftmaxTable {
-  SoftmaxSum (*sum)(const T* x, std::int64_t count);
-  void (*softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
-  void (*log_softmax)(const T* x, std::int64_t count, bool beyond_cache, T* out);
-  // factor * softmax(x): the gradient of a cross-entropy, but for the target's place.
-  void (*scaled_softmax)(const T* x, std::int64_t count, double factor, T* out);
+  // For each row its maximum, and the logarithm of the sum of exp(x - maximum).
+  void (*sums)(const T* x, std::int64_t rows, std::int64_t count, double* maxima, double* log_sums);
+  // factors[row] * softmax(x), without them softmax(x).
+  void (*softmax)(const T* x, std::int64_t rows, std::int64_t count, const T* factors, bool beyond_cache, T* out);
+  void (*log_softmax)(const T* x, std::int64_t rows, std::int64_t count, bool beyond_cache, T* out);
   // result * (grad - sum of grad * result) and grad - exp(result) * sum of grad.
   void (*softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);
   void (*log_softmax_backward)(const T* grad, const T* result, std::int64_t count, T* out);

@@ -283,11 +283,6 @@ set(TINYTORCH_SOURCES_65_half_kernels
   kernels/half_products.simd.DEFAULT.cpp
   kernels/half_products.simd.AVX2.cpp
   kernels/half_products.simd.AVX512.cpp)
-set(TINYTORCH_SOURCES_71_attention_kernels
-  kernels/attention.cpp
-  kernels/softmax_rows.simd.DEFAULT.cpp
-  kernels/softmax_rows.simd.AVX2.cpp
-  kernels/softmax_rows.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_75_convolution_kernels
   kernels/convolution.cpp
   kernels/gathered.simd.DEFAULT.cpp
@@ -328,6 +323,11 @@ set(TINYTORCH_SOURCES_77_row_kernels
   kernels/softmax.simd.DEFAULT.cpp
   kernels/softmax.simd.AVX2.cpp
   kernels/softmax.simd.AVX512.cpp)
+set(TINYTORCH_SOURCES_71_attention_kernels
+  kernels/attention.cpp
+  kernels/softmax_rows.simd.DEFAULT.cpp
+  kernels/softmax_rows.simd.AVX2.cpp
+  kernels/softmax_rows.simd.AVX512.cpp)
 set(TINYTORCH_SOURCES_79_function_kernels
   kernels/functions.cpp
   kernels/functions.simd.DEFAULT.cpp
@@ -432,13 +432,13 @@ set(TINYTORCH_MODULES
   61_block_tuning
   62_product_ways
   65_half_kernels
-  71_attention_kernels
   75_convolution_kernels
   50_copy_kernels
   76_vector_math
   51_random_kernels
   55_pooling_kernels
   77_row_kernels
+  71_attention_kernels
   79_function_kernels
   52_order_kernels
   80_data_kernels

@@ -27,7 +27,7 @@
 // Heads are read where they lie, with the distance that their rows have, and results and gradients are written the same way, in the order of memory of what they belong to (module 11): a head of a projection's view is columns of a matrix.
 
 // %%
-//| after 16
+//| after 16 77
 //| export kernels/softmax_row_kernels.h
 #include <cstdint>
 #include "tinytorch/kernels/capability_tables.h"

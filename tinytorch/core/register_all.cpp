@@ -36,7 +36,6 @@ void register_product_ways();  // 62_product_ways
 void register_fused_products();  // 62_product_ways
 void register_half_products();  // 65_half_kernels
 void register_half_transformer();  // 65_half_kernels
-void register_tuned_attention();  // 71_attention_kernels
 void register_tuned_convolution();  // 75_convolution_kernels
 void register_copy_kernels();  // 50_copy_kernels
 void register_elementwise_kernels();  // 76_vector_math
@@ -45,6 +44,7 @@ void register_tuned_pooling();  // 55_pooling_kernels
 void register_tuned_means();  // 55_pooling_kernels
 void register_tuned_reductions();  // 77_row_kernels
 void register_tuned_softmax();  // 77_row_kernels
+void register_tuned_attention();  // 71_attention_kernels
 void register_tuned_functions();  // 79_function_kernels
 void register_tuned_distances();  // 52_order_kernels
 void register_tuned_ordering();  // 52_order_kernels
@@ -98,7 +98,6 @@ void register_all() {
   register_fused_products();
   register_half_products();
   register_half_transformer();
-  register_tuned_attention();
   register_tuned_convolution();
   register_copy_kernels();
   register_elementwise_kernels();
@@ -107,6 +106,7 @@ void register_all() {
   register_tuned_means();
   register_tuned_reductions();
   register_tuned_softmax();
+  register_tuned_attention();
   register_tuned_functions();
   register_tuned_distances();
   register_tuned_ordering();

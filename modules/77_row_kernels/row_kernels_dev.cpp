@@ -1593,7 +1593,7 @@ TEST_CASE("sum: rows and pieces that are summed in fours are what each gives alo
 //     row r + 1    its maximum
 //     four pages further on, into the second cache:  what memory should bring meanwhile
 //
-// This is *software pipelining*, which compilers do within a loop and here goes across three. What an instruction asks for reaches the second cache and not the first: there are 16 places for lines on their way into the first cache of an Intel server's core, and a line from memory holds one of them for 100 ns, which makes 10 GB/s. The second cache has 48 of them.
+// This is *software pipelining*, which compilers do within a loop and here goes across three. The instruction that asks ahead has lines fetched into the second cache only: there are 16 places for lines on their way into the first cache of an Intel server's core, and a line from memory holds one of them for 100 ns, which makes 10 GB/s. The second cache has 48 of them.
 // Asking two pages in turns gained another fiftieth, for memory reads from several of its banks at once.
 //
 //     512 MB, rows of 1,024 floats, one core      softmax    cross_entropy    layer_norm (chapter 87)
@@ -1604,7 +1604,7 @@ TEST_CASE("sum: rows and pieces that are summed in fours are what each gives alo
 //
 // Rows that no near cache holds three of go the old way.
 //
-// Two operations are saved in each exponential of a softmax. Its argument is never above 0, so the power of two is never too large; and it is cut off where the power's bits become those of 0, so no comparison is needed to make it so. `NaN` needs none either: a maximum that ignores it leaves it in its place, and the sum is then NaN.
+// An exponential of a softmax has fewer operations than `exp` (chapter 76). Its argument is never above 0, so the power of two is never too large, and it is cut off where the power's bits become those of 0, so that no comparison makes the result 0. NaN is not looked for either: whether or not the maximum takes notice of it, its own exponential is NaN, and so is the sum.
 //
 // ### Columns
 //

@@ -102,10 +102,12 @@ void row_sums(const T* x, std::int64_t rows, std::int64_t count, double* maxima,
 }
 
 // Rows of at most kShortRow numbers, three of them under way at once: while the exponentials of one are added, the maximum of the next is looked for, and the one before is finished and written. exponentials_at(row) is where a row's are kept, or nullptr; finish(row, maximum, sum) returns what writes a vector of that row when it is called as write(i, lanes).
-template <class T, class At, class Finish>
+template <bool kBeyondCache, class T, class At, class Finish>
 HWY_INLINE void for_rows_under_way(const T* x, std::int64_t rows, std::int64_t count, At exponentials_at, Finish finish) {
   const auto keep = [](T* to, std::int64_t i, Vector<T> e, std::int64_t lanes) HWY_ATTR {
-    if (to != nullptr) put(e, to + i, lanes);
+    if (to == nullptr) return;
+    if constexpr (kBeyondCache) put(e, to + i, lanes);
+    else write_lanes<false>(e, to + i, lanes);
   };
   T maximum = largest_of(x, count), next;
   T* to = exponentials_at(0);
@@ -129,7 +131,11 @@ struct WriteScaled {
   const T* exponentials;
   T scale;
   T* out;
-  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const { write_lanes<kBeyondCache>(hn::Mul(load_lanes(exponentials + i, lanes), hn::Set(Tag<T>(), scale)), out + i, lanes); }
+  HWY_INLINE void operator()(std::int64_t i, std::int64_t lanes) const {
+    const Vector<T> result = hn::Mul(load_lanes(exponentials + i, lanes), hn::Set(Tag<T>(), scale));
+    if constexpr (kBeyondCache) write_lanes<true>(result, out + i, lanes);
+    else put(result, out + i, lanes);  // over the exponentials, whose line is at hand
+  }
 };
 template <bool kBeyondCache, class T>
 struct WriteLogarithms {
@@ -148,10 +154,10 @@ HWY_INLINE T log_of(double x) {
 
 template <bool kBeyondCache, class T>
 void short_softmax(const T* x, std::int64_t rows, std::int64_t count, const T* factors, T* out) {
-  // Two rows that stay in the first cache, so that each line of the results is written once.
-  HWY_ALIGN T kept[2][kShortRow];
-  const auto exponentials_at = [&](std::int64_t row) { return kept[row % 2]; };
-  for_rows_under_way(x, rows, count, exponentials_at, [&](std::int64_t row, T, double sum) {
+  // Where the results are; of those that pass the caches by, in two rows that stay there.
+  HWY_ALIGN T kept[kBeyondCache ? 2 : 1][kBeyondCache ? kShortRow : 1];
+  const auto exponentials_at = [&](std::int64_t row) { return kBeyondCache ? kept[row % 2] : out + row * count; };
+  for_rows_under_way<kBeyondCache>(x, rows, count, exponentials_at, [&](std::int64_t row, T, double sum) {
     const double factor = factors == nullptr ? 1.0 : static_cast<double>(factors[row]);
     return WriteScaled<kBeyondCache, T>{exponentials_at(row), static_cast<T>(factor / sum), out + row * count};
   });
@@ -172,7 +178,7 @@ void softmax(const T* x, std::int64_t rows, std::int64_t count, const T* factors
 
 template <bool kBeyondCache, class T>
 void short_log_softmax(const T* x, std::int64_t rows, std::int64_t count, T* out) {
-  for_rows_under_way(x, rows, count, [](std::int64_t) -> T* { return nullptr; }, [=](std::int64_t row, T maximum, double sum) {
+  for_rows_under_way<kBeyondCache>(x, rows, count, [](std::int64_t) -> T* { return nullptr; }, [=](std::int64_t row, T maximum, double sum) {
     return WriteLogarithms<kBeyondCache, T>{x + row * count, maximum, log_of<T>(sum), out + row * count};
   });
 }

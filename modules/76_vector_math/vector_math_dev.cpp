@@ -125,7 +125,7 @@ struct FloatFormat<float> {
   static constexpr Bits kBias = 127;    // of the exponent
   static constexpr float kRound = 0x1.8p23f;  // added, it leaves no bits for fractions
   static constexpr float kInverseLog2 = 0x1.715476p0f;
-  static constexpr float kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;  // log 2; a product of the first part with a whole number up to 2^8 is exact
+  static constexpr float kLog2 = 0x1.62e43p-1f, kLog2High = 0x1.62e4p-1f, kLog2Low = 0x1.7f7d1cp-20f;  // log 2; a product of the first part with a whole number up to 2^8 is exact
 };
 
 template <>
@@ -214,8 +214,8 @@ HWY_INLINE V TimesPower(D d, V y, V shifted) {
 }
 
 // exp(x), with the power of two taken from `within`, which is x brought into the range where the exponent has room: [kLowest, kHighest], or with Ordinary where exp is neither denormal nor infinite.
-// With Precise what the reduction rounds away is added again: 0.8 ulp instead of 0.95, for results that are divided afterwards.
-template <bool Ordinary, bool Precise = false, class D, class V>
+// With Precise what the reduction rounds away is added again: 0.8 ulp instead of 0.95, for results that are divided afterwards. With OneStep n times the whole of log 2 is taken away at once.
+template <bool Ordinary, bool Precise = false, bool OneStep = false, class D, class V>
 HWY_INLINE V ExpReduced(D d, V x, V within) {
   using T = hn::TFromD<D>;
   using Format = FloatFormat<T>;
@@ -223,13 +223,23 @@ HWY_INLINE V ExpReduced(D d, V x, V within) {
   const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
   const V n = hn::Sub(shifted, magic);
   const V low = hn::Set(d, Format::kLog2Low);
-  const V exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
-  const V r = hn::NegMulAdd(n, low, exact);
+  V exact, r;
+  if constexpr (OneStep) {
+    r = exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2), x);
+  } else {
+    exact = hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), x);
+    r = hn::NegMulAdd(n, low, exact);
+  }
   const V square = hn::Mul(r, r), series = Polynomial(d, r, ExpConstants<T>::kSeries);
   V tail;
   if constexpr (Precise) tail = hn::Add(r, hn::MulAdd(square, series, hn::NegMulAdd(n, low, hn::Sub(exact, r))));
   else tail = hn::MulAdd(square, series, r);
-  return TimesPower<Ordinary>(d, hn::Add(tail, hn::Set(d, T{1})), shifted);
+  if constexpr (Ordinary) {
+    const V power = TimesPower<true>(d, hn::Set(d, T{1}), shifted);
+    return hn::MulAdd(tail, power, power);
+  } else {
+    return TimesPower<false>(d, hn::Add(tail, hn::Set(d, T{1})), shifted);
+  }
 }
 
 template <bool Precise = false, class D, class V>
@@ -252,21 +262,12 @@ HWY_INLINE V AtLeast(V lowest, V x) {
 }
 
 // exp(x) for x that is at most a little above 0, as in a softmax. Below -87.7 (double: -708.7) it is 0, which nothing beside the largest of a row notices: x is cut off where the bits of the power of two are those of 0.
-// float takes n log 2 away in one step. log 2 as a float is wrong by 2^-29, n times: down to exp(-20) 1.5 units in the last place at most, 4.5 where results are nearly denormal (measured; double: 1.03).
+// float takes n log 2 away in one step where a product is added unrounded (HWY_NATIVE_FMA). log 2 as a float is wrong by 2^-29, n times: down to exp(-20) 1.5 units in the last place at most, 4.5 where results are nearly denormal (double: 1.03). A test of chapter 77 measures it.
 template <class D, class V>
 HWY_INLINE V ExpBelowZero(D d, V x) {
   using T = hn::TFromD<D>;
-  using Format = FloatFormat<T>;
-  const hn::RebindToUnsigned<D> bits;
-  const V within = AtLeast(hn::Set(d, sizeof(T) == 4 ? T{-88} : T{-709}), x), magic = Magic<true>(d);
-  const V shifted = hn::MulAdd(within, hn::Set(d, Format::kInverseLog2), magic);
-  const V n = hn::Sub(shifted, magic);
-  V r;
-  if constexpr (sizeof(T) == 4) r = hn::NegMulAdd(n, hn::Set(d, T{0x1.62e43p-1f}), within);
-  else r = hn::NegMulAdd(n, hn::Set(d, Format::kLog2Low), hn::NegMulAdd(n, hn::Set(d, Format::kLog2High), within));
-  const V beside_one = hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, ExpConstants<T>::kSeries), r);
-  const V power = hn::BitCast(d, hn::ShiftLeft<Format::kMantissa>(hn::BitCast(bits, shifted)));
-  return hn::MulAdd(beside_one, power, power);
+  const V within = AtLeast(hn::Set(d, sizeof(T) == 4 ? T{-88} : T{-709}), x);
+  return ExpReduced<true, false, sizeof(T) == 4 && HWY_NATIVE_FMA>(d, within, within);
 }
 }  // namespace
 }  // namespace kernels::TINYTORCH_CAPABILITY

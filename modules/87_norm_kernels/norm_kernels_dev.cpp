@@ -152,8 +152,7 @@ namespace {
 // Up to a vector of numbers at `from`, which may be null: then `fill`.
 template <class T>
 HWY_INLINE Vector<T> load_or(const T* from, std::int64_t i, std::int64_t lanes, T fill) {
-  if (from == nullptr) return hn::Set(Tag<T>(), fill);
-  return lanes == kLanes<T> ? hn::LoadU(Tag<T>(), from + i) : load_some(from + i, lanes, T{0});
+  return from == nullptr ? hn::Set(Tag<T>(), fill) : load_lanes(from + i, lanes);
 }
 
 // How a row is normalized: (x - center) * scale + shift.

@@ -172,13 +172,13 @@ double sum_of_squares(const T* x, std::int64_t count) {
   return Squares<T>().total(x, count);
 }
 
-// Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's.
+// Calls f(i, v, count) for each vector of x; count is the number of lanes that are x's, and `fill` is in the others.
 template <class T, class F>
-HWY_INLINE void for_each_vector(const T* x, std::int64_t count, F f) {
+HWY_INLINE void for_each_vector(const T* x, std::int64_t count, F f, T fill = T{0}) {
   const Tag<T> d;
   std::int64_t i = 0;
   for (; i + kLanes<T> <= count; i += kLanes<T>) f(i, hn::LoadU(d, x + i), kLanes<T>);
-  if (i < count) f(i, load_some(x + i, count - i, T{0}), count - i);
+  if (i < count) f(i, load_some(x + i, count - i, fill), count - i);
 }
 template <class T>
 HWY_INLINE void put(Vector<T> v, T* out, std::int64_t count) {
@@ -220,7 +220,7 @@ HWY_INLINE void write_lanes(Vector<T> v, T* out, std::int64_t lanes) {
 template <class T>
 constexpr T kInfinity = static_cast<T>(__builtin_inf());
 
-// The largest of the numbers seen; where one of them is NaN, that or NaN.
+// The largest of the numbers seen. NaN is passed over or is the result, as the processor has it.
 template <class T>
 class Largest {
  public:

@@ -40,7 +40,7 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum,
   Largest<T> largest;
   Totals<T> totals;
   const auto one = [&](std::int64_t i) HWY_ATTR {
-    const Vector<T> e = ExpBelowZero(Tag<T>(), hn::Sub(hn::LoadU(d, x + i), m));
+    const Vector<T> e = ExpBelowZero(d, hn::Sub(hn::LoadU(d, x + i), m));
     use(i, e, L);
     return e;
   };
@@ -52,7 +52,7 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t count, T maximum,
   }
   for (; i + L <= count; i += L) totals.add(one(i));
   if (i < count) {
-    const Vector<T> e = ExpBelowZero(Tag<T>(), hn::Sub(load_some(x + i, count - i, -kInfinity<T>), m));
+    const Vector<T> e = ExpBelowZero(d, hn::Sub(load_some(x + i, count - i, -kInfinity<T>), m));
     use(i, e, count - i);
     totals.add(e);
   }
@@ -200,11 +200,11 @@ void softmax_backward(const T* grad, const T* result, std::int64_t count, T* out
   const Tag<T> d;
   Totals<T> totals;
   for_each_vector(grad, count, [&](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
-    totals.add(hn::Mul(g, lanes == kLanes<T> ? hn::LoadU(d, result + i) : load_some(result + i, lanes, T{0})));
+    totals.add(hn::Mul(g, load_lanes(result + i, lanes)));
   });
   const Vector<T> total = hn::Set(d, static_cast<T>(totals.total()));
   for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
-    const Vector<T> y = lanes == kLanes<T> ? hn::LoadU(Tag<T>(), result + i) : load_some(result + i, lanes, T{0});
+    const Vector<T> y = load_lanes(result + i, lanes);
     put(hn::Mul(y, hn::Sub(g, total)), out + i, lanes);
   });
 }
@@ -216,7 +216,7 @@ void log_softmax_backward(const T* grad, const T* result, std::int64_t count, T*
   for_each_vector(grad, count, [&](std::int64_t, Vector<T> g, std::int64_t) HWY_ATTR { totals.add(g); });
   const Vector<T> total = hn::Set(d, static_cast<T>(totals.total()));
   for_each_vector(grad, count, [=](std::int64_t i, Vector<T> g, std::int64_t lanes) HWY_ATTR {
-    const Vector<T> y = lanes == kLanes<T> ? hn::LoadU(Tag<T>(), result + i) : load_some(result + i, lanes, T{0});
+    const Vector<T> y = load_lanes(result + i, lanes);
     put(hn::NegMulAdd(ExpBelowZero(Tag<T>(), y), total, g), out + i, lanes);
   });
 }

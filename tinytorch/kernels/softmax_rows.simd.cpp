@@ -21,17 +21,14 @@ T absorb(T* scores, std::int64_t count, T* maximum, T* sum) {
   const T subtracted = now == -kInfinity<T> ? T{0} : now;
   const Vector<T> m = hn::Set(d, subtracted);
   Vector<T> total = hn::Zero(d);
-  std::int64_t j = 0;
-  for (; j + kLanes<T> <= count; j += kLanes<T>) {
-    const Vector<T> weight = ExpBelowZero(d, hn::Sub(hn::LoadU(d, scores + j), m));
-    total = hn::Add(total, weight);
-    hn::StoreU(weight, d, scores + j);
-  }
-  if (j < count) {
-    const Vector<T> weight = ExpBelowZero(d, hn::Sub(load_some(scores + j, count - j, -kInfinity<T>), m));
-    total = hn::Add(total, weight);
-    put(weight, scores + j, count - j);
-  }
+  for_each_vector(
+      static_cast<const T*>(scores), count,
+      [&](std::int64_t j, Vector<T> score, std::int64_t lanes) HWY_ATTR {
+        const Vector<T> weight = ExpBelowZero(d, hn::Sub(score, m));
+        total = hn::Add(total, weight);
+        put(weight, scores + j, lanes);
+      },
+      -kInfinity<T>);
   const T correction = *maximum == -kInfinity<T> ? T{0} : hn::GetLane(ExpBelowZero(d, hn::Set(d, *maximum - subtracted)));
   *maximum = now;
   *sum = correction * *sum + hn::GetLane(hn::SumOfLanes(d, total));
